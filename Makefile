@@ -1,0 +1,49 @@
+# One-line targets. CI calls the same ones. `make setup PYTHON=python3.12` picks another interpreter.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: setup demo test test-all lint build check-generated lab data bench clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt utils/preflight.sh
+	@bash utils/preflight.sh "$(PYTHON)"
+	@test -x $(PY) || "$(PYTHON)" -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,grade,dev]"
+	@$(PY) -m ipykernel install --sys-prefix --name python3 >/dev/null
+	@touch $@
+	@echo "ready: $(VENV); try 'make demo' or 'make lab'"
+
+demo: setup
+	@$(PY) -m dlcvgrade demo
+
+test: setup
+	@$(PY) -m pytest -n 2 -m "not slow and not browser and not gpu"
+
+test-all: setup
+	@$(PY) -m pytest -n 2 -m "not browser"
+
+lint: setup
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+
+build: setup
+	@$(PY) -m dlcvgrade build
+
+check-generated: setup
+	@$(PY) -m dlcvgrade build --check
+
+lab: setup
+	@$(PY) -m jupyter lab --notebook-dir assignments a1/tensors.ipynb
+
+data: setup
+	@./data_download.sh cifar10 mnist
+
+bench: setup
+	@for script in benchmarks/*.py; do $(PY) $$script || exit 1; done
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

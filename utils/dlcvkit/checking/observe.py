@@ -1,0 +1,146 @@
+"""Run student code once on one set of inputs and write down what happened. Nothing is compared here."""
+
+from __future__ import annotations
+
+import linecache
+import random
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dlcvkit.checking import messages
+from dlcvkit.checking.exercise import Exercise, Functions, Inputs
+from dlcvkit.checking.findings import Finding, Kind
+from dlcvkit.checking.values import copy_tree, is_same, leaves
+from dlcvkit.checking.watching import ForbiddenOps, HomelessTensors
+
+_KIT = str(Path(__file__).parents[1])
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one call of the student's functions did.
+
+    Attributes:
+        result: What ``Exercise.run`` returned; meaningless if ``problem`` is set.
+        problem: The call raised, changed its inputs or used a forbidden operation; None if it did not.
+    """
+
+    result: Any
+    problem: Finding | None = None
+
+
+def observe(exercise: Exercise, functions: Functions, inputs: Inputs, *, seed: int = 0) -> Observation:
+    """Call the functions under watch.
+
+    Args:
+        exercise: Says how to call and what is forbidden.
+        functions: The student's functions, in the order of ``exercise.functions``.
+        inputs: A case's inputs; compared with a copy afterwards.
+        seed: Global random state that the call sees. The caller's is put back.
+
+    Returns:
+        The result, or the first problem in the order raised, inputs changed, forbidden operation.
+    """
+    before = copy_tree(inputs)
+    with seeded(seed), torch.no_grad(), ForbiddenOps(exercise.forbidden) as watch:
+        try:
+            result = exercise.run(functions, inputs)
+        except NotImplementedError as error:
+            if _is_stub(error):
+                return Observation(None, not_written(_raising_function(error, exercise)))
+            return Observation(None, _raised(error, exercise))
+        except (Exception, SystemExit) as error:
+            return Observation(None, _raised(error, exercise))
+    changed = [name for name in inputs if not is_same(inputs[name], before[name])]
+    if changed:
+        text = messages.MUTATED.format(names=messages.listing(changed))
+        return Observation(None, Finding(Kind.MUTATED, text, hint=messages.MUTATED_HINT))
+    if watch.used is not None:
+        text = messages.FORBIDDEN.format(op=watch.used)
+        return Observation(None, Finding(Kind.FORBIDDEN, text))
+    return Observation(copy_tree(result))  # a copy, so that a later call cannot change it
+
+
+def probe(exercise: Exercise, functions: Functions, make_inputs: Callable[[], Inputs], result: Any) -> Finding | None:
+    """Call the functions once more, under another global random state and watching where tensors are made.
+
+    Args:
+        exercise: Says how to call.
+        functions: The student's functions.
+        make_inputs: Gives the same inputs again.
+        result: What the functions returned before.
+
+    Returns:
+        A finding if the result now differs, or if the code would break on a GPU.
+    """
+    inputs = make_inputs()
+    homeless = HomelessTensors()
+    with seeded(1), torch.no_grad(), homeless:
+        try:
+            again = exercise.run(functions, inputs)
+        except (Exception, SystemExit) as error:
+            return _raised(error, exercise)
+        has_homeless = any(homeless.is_homeless(leaf) for _, leaf in leaves(again))
+    if not exercise.uses_global_random_state and not is_same(copy_tree(again), result):
+        return Finding(Kind.RANDOM, messages.RANDOM, hint=messages.RANDOM_HINT)
+    has_tensor_input = any(isinstance(leaf, torch.Tensor) and leaf.dim() > 0 for _, leaf in leaves(inputs))
+    if has_tensor_input and homeless.line is not None:
+        what = messages.HOMELESS_MIX.format(line=homeless.line)
+    elif has_tensor_input and has_homeless:
+        what = messages.HOMELESS_RESULT
+    else:
+        return None
+    return Finding(Kind.DEVICE, messages.HOMELESS.format(what=what), hint=messages.HOMELESS_HINT)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the global random states of Python, NumPy and torch inside the block, and put them back after it."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+
+
+def not_written(name: str) -> Finding:
+    """Return the finding for a function whose body is still the release's stub."""
+    return Finding(Kind.MISSING, messages.NOT_WRITTEN.format(name=name), hint=messages.NOT_WRITTEN_HINT)
+
+
+def _student_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not f.filename.startswith(_KIT) and "site-packages" not in f.filename]
+    return own or list(frames[-1:])
+
+
+def _is_stub(error: NotImplementedError) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return not error.args and "site-packages" not in frames[-1].filename
+
+
+def _raising_function(error: BaseException, exercise: Exercise) -> str:
+    name = _student_frames(error)[-1].name
+    return name if name in exercise.functions else exercise.functions[0]
+
+
+def _raised(error: BaseException, exercise: Exercise) -> Finding:
+    frame = _student_frames(error)[-1]
+    code = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
+    message = str(error).strip().splitlines()
+    what = type(error).__name__ + (f": {message[0][:200]}" if message else "")
+    text = messages.RAISED.format(name=_raising_function(error, exercise), error=what)
+    first = messages.RAISED_AT.format(line=frame.lineno, code=code) if code else None
+    return Finding(Kind.RAISED, text, first=first, diagnosis=type(error).__name__)
