@@ -1,0 +1,1 @@
+"""Stage a1: kNN and linear classifiers."""
