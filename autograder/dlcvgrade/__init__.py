@@ -1,0 +1,1 @@
+"""Instructor side of the course kit: build, release, grade."""

@@ -1,0 +1,5 @@
+"""Allow ``python -m dlcvgrade``."""
+
+from dlcvgrade.cli import main
+
+main()

@@ -1,0 +1,73 @@
+"""nbgrader's configuration for a course; the repository's ``nbgrader_config.py`` and our own commands share it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, DeduplicateIds, OverwriteCells, OverwriteKernelspec
+from traitlets.config import Config
+
+from dlcvgrade.course import Course
+from dlcvgrade.late import LatePenalty, record_due_dates
+from dlcvgrade.restore import RestoreCells
+
+SOURCE = "build/source"
+RELEASE = "assignments"
+CELL_SECONDS = 60
+SPECS_VARIABLE = "DLCVKIT_SPECS"
+
+
+def put_tools_on_path() -> None:
+    """Make the programs beside this Python findable: nbgrader calls ``alembic`` by name for a new gradebook."""
+    folder = str(Path(sys.executable).parent)
+    entries = os.environ.get("PATH", "").split(os.pathsep)
+    if folder not in entries:
+        os.environ["PATH"] = os.pathsep.join([folder, *entries])
+
+
+def configure(config: Config, course: Course, *, root: Path | None = None, source: str = SOURCE) -> None:
+    """Set everything that nbgrader needs to know.
+
+    Args:
+        config: The configuration; modified.
+        course: The course.
+        root: Where ``submitted``, ``autograded``, ``feedback`` and ``gradebook.db`` lie; the course's root if None.
+        source: Folder with the solved notebooks, relative to ``root``.
+    """
+    root = root or course.root
+    put_tools_on_path()
+    # The kernels that grade inherit it; a course may keep its hidden cases outside the repository.
+    os.environ[SPECS_VARIABLE] = str(course.specs)
+
+    config.CourseDirectory.root = str(root)
+    config.CourseDirectory.course_id = course.id
+    config.CourseDirectory.source_directory = source
+    config.CourseDirectory.release_directory = RELEASE
+    config.CourseDirectory.db_url = f"sqlite:///{root}/gradebook.db"
+    config.CourseDirectory.ignore = [".ipynb_checkpoints", "__pycache__", "*.pyc", "*.py", "feedback"]
+
+    config.Execute.timeout = CELL_SECONDS
+    config.Execute.skip_cells_with_tag = "demo"
+    # Kernels remark on their transport at every start; nobody who grades can act on it.
+    config.Execute.extra_arguments = ["--IPKernelApp.log_level=ERROR"]
+    config.Autograde.sanitize_preprocessors = [
+        ClearOutput,
+        RestoreCells,
+        DeduplicateIds,
+        OverwriteKernelspec,
+        OverwriteCells,
+        CheckCellMetadata,
+    ]
+    config.OverwriteCells.add_missing_cells = True
+    # nbgrader pays nothing for a cell that writes to stderr, a warning included. Points come from the value that
+    # hidden_check returns, and an exception still costs them, so stderr is dropped before nbgrader looks.
+    config.IgnorePattern.enabled = True
+    config.IgnorePattern.pattern = r"[\s\S]"
+    config.AssignLatePenalties.plugin_class = LatePenalty
+    config.LatePenalty.percent_per_day = course.late.percent_per_day
+    config.LatePenalty.days = course.late.days
+
+    db_url = config.CourseDirectory.db_url
+    config.GenerateAssignment.post_convert_hook = lambda **_: record_due_dates(course, db_url)

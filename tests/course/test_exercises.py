@@ -1,0 +1,105 @@
+"""Every exercise of every stage: its checks accept what is right, refuse what is wrong, and answer at once."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from dlcvgrade.course import read_course
+from dlcvgrade.mutant_examination import examine
+from dlcvgrade.mutant_report import Gates, missed_gates
+from dlcvgrade.mutant_subjects import Subject, subjects
+from dlcvgrade.mutant_trials import check_trial
+from dlcvkit.checking import SavedAnswer, check_functions, exercises_of, stages
+
+ROOT = Path(__file__).parents[2]
+IDS = [exercise for stage in stages() for exercise in exercises_of(stage)]
+LATENCY = 0.2
+
+
+@cache
+def subject_of(exercise: str) -> Subject:
+    (subject,) = subjects(read_course(ROOT), exercise.partition("/")[0], exercise)
+    return subject
+
+
+@cache
+def namespace_of(exercise: str) -> dict[str, object]:
+    return subject_of(exercise).notebook.namespace()
+
+
+def solution_of(exercise: str) -> tuple[object, ...]:
+    subject = subject_of(exercise)
+    if isinstance(subject.exercise, SavedAnswer):
+        first = next(iter(subject.hidden.solutions.values()))
+        return first if isinstance(first, tuple) else (first,)
+    return subject.solution(namespace_of(exercise))
+
+
+def test_there_are_exercises():
+    assert len(IDS) >= 5
+
+
+def test_every_stage_of_the_course_is_covered():
+    assert {stage.name for stage in read_course(ROOT).stages} <= {exercise.partition("/")[0] for exercise in IDS}
+
+
+@pytest.mark.parametrize("exercise", IDS)
+def test_the_gates_that_need_no_automatic_mutants_are_met(exercise):
+    """The solution and others earn all, the stub nothing; hand-written mutants are noticed and named."""
+    checked = examine(subject_of(exercise), jobs=2, automatic=False)
+    assert checked.mutants and checked.others
+    assert missed_gates([checked], Gates()) == []
+
+
+@pytest.mark.parametrize("seed", [11, 12, 13])
+@pytest.mark.parametrize("exercise", IDS)
+def test_the_solution_earns_all_points_whatever_the_seed(exercise, seed):
+    verdict = check_trial(subject_of(exercise).with_hidden, solution_of(exercise), seed)
+    assert verdict.earned == verdict.possible > 0, verdict.reason
+
+
+@pytest.mark.parametrize("exercise", IDS)
+def test_hidden_checks_try_more_than_the_public_ones(exercise):
+    assert subject_of(exercise).hidden.cases
+
+
+def own_seconds(exercise: str) -> float:
+    """Return the time that the solution itself takes for the calls that one public check makes of it."""
+    spec = subject_of(exercise).exercise
+    cases = [*spec.cases, spec.cases[0]]  # the first is run twice, the second time under another random state
+    built = [case.build(0) for case in cases]
+    start = time.perf_counter()
+    for inputs in built:
+        spec.run(solution_of(exercise), inputs)
+    return time.perf_counter() - start
+
+
+@pytest.mark.parametrize("exercise", IDS)
+def test_a_public_check_answers_at_once(exercise):
+    """The median of 20 is at most 0.2 s beyond the function's own time; a busy machine gets three tries."""
+    spec, functions = subject_of(exercise).exercise, solution_of(exercise)
+    medians = []
+    for _ in range(3):
+        extra = []
+        for _ in range(20):
+            own = own_seconds(exercise)
+            start = time.perf_counter()
+            check_functions(spec, functions)
+            extra.append(time.perf_counter() - start - own)
+        medians.append(statistics.median(extra))
+        if medians[-1] <= LATENCY:
+            return
+    pytest.fail(f"a check of {exercise} takes {min(medians):.3f} s beyond the function's own time")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exercise", IDS)
+def test_all_gates_are_met(exercise):
+    checked = examine(subject_of(exercise), jobs=2)
+    assert isinstance(subject_of(exercise).exercise, SavedAnswer) or checked.automatic
+    assert missed_gates([checked], Gates()) == []

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from rich.console import Console
+
+from dlcvgrade.demo import run_demo, unexpected
+from dlcvgrade.demo_bugs import BUGS
+from dlcvgrade.demo_class import STUDENTS
+from dlcvgrade.grading import ExerciseResult, SubmissionResult
+from dlcvgrade.problems import CourseProblems
+
+
+def result(student, *points):
+    exercises = tuple(ExerciseResult(f"a1/{i}", "knn", got, 2.0, "pass", "") for i, got in enumerate(points))
+    return SubmissionResult(student, "a1", exercises, 0.0, 0.0, {})
+
+
+def test_class_is_large_enough_and_has_every_kind_of_trouble():
+    names = [student.name for student in STUDENTS]
+    assert len(set(names)) == len(names) >= 10
+    assert len(BUGS) == 3
+    assert all(len(functions) == 2 for functions in BUGS.values())
+
+
+def test_unexpected_grades_are_told():
+    assert unexpected([result("correct", 2.0, 2.0), result("untouched", 0.0, 0.0), result("half-done", 2.0, 0.0)]) == []
+    assert unexpected([result("correct", 2.0, 0.0)]) == ["correct got some of the points; expected all"]
+    assert unexpected([result("untouched", None, 2.0)]) == ["untouched got some of the points; expected none"]
+
+
+def test_foreign_folder_is_left_alone(toy_course, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(CourseProblems, match="holds something else"):
+        run_demo(toy_course, tmp_path)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+@pytest.mark.slow
+def test_demo_grades_its_class_as_expected(knn_course, subset, tmp_path):
+    text = io.StringIO()
+    out = tmp_path / "demo"
+    code = run_demo(knn_course, out, registry=subset, console=Console(file=text, width=130))
+    assert code == 0, text.getvalue()
+    for student in STUDENTS:
+        assert student.name in text.getvalue()
+        assert (out / "feedback" / student.name / "a1" / "knn.html").is_file()
+    assert "takes the square root" in text.getvalue()
+    scores = {row["student_id"]: float(row["score"]) for row in csv.DictReader((out / "grades.csv").open())}
+    assert scores["correct"] == 12.0
+    assert scores["untouched"] == 0.0
+    assert scores["late"] == pytest.approx(12.0 - 0.2 * 14)
+    assert (out / "gradebook.db").is_file()
