@@ -111,8 +111,8 @@ are not in these notebooks: other sizes, other types, edge cases.
 
 ## Hand in
 
-Save, and hand in the notebooks under the names that they have here. Outputs do not matter; answers in words stand
-in the cells that ask for them.
+Save, and hand in the notebooks under the names that they have here, together with the files that they have you save
+(`*.safetensors`). Outputs do not matter; answers in words stand in the cells that ask for them.
 
 ## What is in this folder
 
