@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from dlcvgrade.course import read_course
-from dlcvgrade.judge.command import grade_command
 from dlcvgrade.mutants import mutants_command
 from dlcvgrade.problems import CourseProblems, NbgraderFailed
 
@@ -83,7 +82,6 @@ def demo_command(
 
 
 app.command("mutants")(mutants_command)
-app.command("grade")(grade_command)
 
 
 def main() -> None:
