@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+# Jupyter asks for this in a container, where everybody is root.
+ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: setup demo test test-all lint build check-generated lab data bench clean
@@ -36,7 +38,7 @@ check-generated: setup
 	@$(PY) -m dlcvgrade build --check
 
 lab: setup
-	@$(PY) -m jupyter lab --notebook-dir assignments a1/tensors.ipynb
+	@$(PY) -m jupyter lab --notebook-dir assignments $(ROOT_FLAG) $(LAB_FLAGS) assignments/a1/tensors.ipynb
 
 data: setup
 	@./data_download.sh cifar10 mnist
