@@ -7,7 +7,7 @@ for python in "$here/.venv/bin/python" "$here/.venv/Scripts/python.exe" python3 
     [ -n "$python" ] && command -v "$python" >/dev/null 2>&1 && break
 done
 if [ -z "$python" ]; then
-    echo "data_download: no Python found; the course needs Python 3.10 or newer" >&2
+    echo "data_download: no Python found; the course needs Python 3.11 or newer" >&2
     exit 2
 fi
 # Notebooks look for ./data of the course they lie in, so that is where the data goes from wherever this is called.

@@ -11,6 +11,7 @@ from dlcvgrade.build import Built
 from dlcvgrade.course import Course, Stage
 from dlcvgrade.markers import outside_lines, region_lines
 from dlcvgrade.notebooks import read_notebook
+from dlcvgrade.problems import CourseProblems, Problem
 
 # Shorter lines (`return out`, `loss = 0.0`) are written alike by anybody and tell nothing.
 _TELLING_LENGTH = 14
@@ -75,5 +76,8 @@ def secrets_of(course: Course, stage: Stage, built: Built) -> Secrets:
     hidden: set[str] = set()
     for spec in sorted(course.specs.rglob("*.py")) if course.specs.is_dir() else ():
         hidden.update(_telling(Path(spec).read_text(encoding="utf-8").split("\n")))
+    if not hidden:
+        what = f"there are no hidden cases in {course.specs}; a release cannot be searched for them"
+        raise CourseProblems([Problem("course.toml", what)])
     public = {line for line in outside if CASE not in line}
     return Secrets(frozenset(inside - outside), frozenset(hidden - public))

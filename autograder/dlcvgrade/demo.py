@@ -33,7 +33,9 @@ _NOTE_FILE = "README.txt"
 
 
 def _prepare(out: Path) -> None:
-    if out.exists() and not (out / _NOTE_FILE).is_file() and any(out.iterdir()):
+    note = out / _NOTE_FILE
+    is_own = note.is_file() and note.read_bytes() == _NOTE.encode()
+    if out.exists() and not is_own and any(out.iterdir()):
         raise CourseProblems([Problem(str(out), "holds something else; the demo works in an empty folder or its own")])
     if out.exists():
         shutil.rmtree(out)

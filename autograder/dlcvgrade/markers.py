@@ -14,6 +14,7 @@ from difflib import SequenceMatcher
 NAMES = ("SOLUTION", "HIDDEN TESTS", "MARK SCHEME")
 EDGES = ("BEGIN", "END")
 _WORDS = re.compile(r"[A-Z]+")
+_OTHER_WORDS = {"START": "BEGIN", "OPEN": "BEGIN", "STOP": "END", "CLOSE": "END", "FINISH": "END"}
 # Measured on the misspellings in tests/grade/test_markers.py against ordinary comments and headings.
 _WORD_LIKENESS = 0.7
 _LINE_LIKENESS = 0.88
@@ -54,7 +55,7 @@ def meant_marker(line: str) -> str | None:
     stripped = line.strip()
     if stripped in _EXACT:
         return stripped
-    words = _WORDS.findall(stripped.upper().replace("_", " "))
+    words = [_OTHER_WORDS.get(word, word) for word in _WORDS.findall(stripped.upper().replace("_", " "))]
     squeezed = "".join(words)
     for marker, (edge, name) in _EXACT.items():
         # What nbgrader itself would take for a marker, wherever it stands in the line.

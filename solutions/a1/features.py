@@ -26,7 +26,7 @@
 # | $G$ | grey image, the mean of the channels | $(H, W)$ |
 # | $m, \theta$ | magnitude and angle of its gradient | $(H, W)$ each |
 # | $X$ | data, one sample per row | $(N, D)$ |
-# | $P$ | patches of an image, one per row | $(P, D)$ |
+# | $P$ | the $M$ patches of an image, one per row | $(M, D)$ |
 # | $\mu_j$ | centroid $j$ of $K$, a visual word | $(D,)$ |
 #
 # The data is CIFAR-10 where it has been downloaded, drawn shapes where not.
@@ -51,7 +51,7 @@ from dlcvkit.settings import is_fast
 
 # %% tags=["demo"]
 if is_fast():
-    data = load_images("cifar10", n_train=600, n_val=200, n_test=200)
+    data = load_images("cifar10", n_train=400, n_val=100, n_test=100)
 else:
     data = load_images("cifar10", n_train=9000, n_val=1000, n_test=2000)
 print(data.note)
@@ -263,7 +263,7 @@ check("a1/cell_histograms", cell_histograms)
 #
 # The small $\varepsilon$ keeps empty sky, where $v$ is nearly 0, from being blown up into noise. Blocks overlap: one starts
 # at every cell but the last of a row or column. So each inner cell appears four times, measured against four
-# different neighbourhoods.
+# different neighbourhoods. Write the length out: `torch.nn` with its `normalize` is off limits here.
 
 
 # %% exercise="a1/normalize_blocks"
@@ -464,7 +464,7 @@ plt.show()
 # word it is nearest to,
 #
 # $$w_i = \arg\min_j \lVert P_i - \mu_j \rVert^2, \qquad
-# h_j = \frac{1}{P} \sum_{i=1}^{P} \mathbb{1}[w_i = j], \qquad h \text{ of shape } (K,),$$
+# h_j = \frac{1}{M} \sum_{i=1}^{M} \mathbb{1}[w_i = j], \qquad h \text{ of shape } (K,),$$
 #
 # and the bag $h$ says which share of the image's patches each word has. Of equally near words the one with the smaller index
 # counts. You know the table of squared distances from the notebook on nearest neighbours; compute it without loops and
@@ -476,7 +476,7 @@ def bag_of_visual_words(patches, centroids):
     """Compute the share of patches that is nearest to each visual word, without loops.
 
     Args:
-        patches: Patches of one image as rows, shape (P, D), floating point, P at least 1; not modified.
+        patches: Patches of one image as rows, shape (M, D), floating point, M at least 1; not modified.
         centroids: The words, shape (K, D), same dtype; not modified.
 
     Returns:

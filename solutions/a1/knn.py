@@ -57,6 +57,7 @@ show_images(data.x_train[first_of_each], [data.classes[label] for label in range
 # $$d_{ij} = \sum_{p=1}^{D} (Z_{ip} - X_{jp})^2 .$$
 #
 # We leave the square root out. It would not change which neighbour is nearest, and what is not computed costs nothing.
+# Ready-made distances such as `torch.cdist`, and everything in `torch.nn`, are off limits in this notebook's exercises.
 #
 # ### Two loops
 #
@@ -141,7 +142,7 @@ def compute_distances_no_loops(x_train, x_test):
         x_test: Test images of shape (M, ...), the same trailing shape.
 
     Returns:
-        Tensor of shape (M, N), as from ``compute_distances_two_loops``. No tensor of shape (M, N, D) is made.
+        Tensor of shape (M, N), as from ``compute_distances_two_loops``.
     """
     ### BEGIN SOLUTION
     train_rows, test_rows = x_train.flatten(1), x_test.flatten(1)

@@ -20,9 +20,9 @@
 # | symbol | meaning | shape |
 # | --- | --- | --- |
 # | $X$ | training images, one per row, with a 1 at the end for the bias | $(N, D)$ |
-# | $y$ | their labels, $0 \dots C-1$ | $(N,)$ |
-# | $W$ | weights; column $c$ scores class $c$ | $(D, C)$ |
-# | $L$, $\nabla L$ | loss and its gradient with respect to $W$ | $()$, $(D, C)$ |
+# | $y$ | their labels, $0 \dots K-1$ | $(N,)$ |
+# | $W$ | weights; column $c$ scores class $c$ | $(D, K)$ |
+# | $L$, $\nabla L$ | loss and its gradient with respect to $W$ | $()$, $(D, K)$ |
 # | $\eta$ | learning rate, `lr` in code | $()$ |
 # | $B$ | images in a batch | $()$ |
 
@@ -103,7 +103,7 @@ check("a1/sample_batch", sample_batch)
 # %% [markdown]
 # ## 2. Prediction
 #
-# The scores $S = X W$ have shape $(N, C)$; a linear classifier answers with the class of the highest score. If two are
+# The scores $S = X W$ have shape $(N, K)$; a linear classifier answers with the class of the highest score. If two are
 # equally high, the smaller label wins.
 
 
@@ -112,7 +112,7 @@ def predict_linear(W, X):
     """Predict the class with the highest score.
 
     Args:
-        W: Weights of shape (D, C).
+        W: Weights of shape (D, K).
         X: Rows of shape (N, D).
 
     Returns:
@@ -147,7 +147,7 @@ def train_linear_classifier(loss_fn, X, y, lr, reg, steps, batch_size, generator
     Args:
         loss_fn: Called once per step as ``loss_fn(W, X_batch, y_batch, reg)``; returns ``(loss, dW)``.
         X: Training rows of shape (N, D), floating point.
-        y: Labels of shape (N,), int64. C is the largest label plus 1.
+        y: Labels of shape (N,), int64. K is the largest label plus 1.
         lr: Learning rate, above 0.
         reg: Strength of the penalty, passed on to ``loss_fn``.
         steps: Number of steps, at least 1.
@@ -155,7 +155,7 @@ def train_linear_classifier(loss_fn, X, y, lr, reg, steps, batch_size, generator
         generator: ``torch.Generator`` on the device of X; draws the first W, then the batches.
 
     Returns:
-        ``(W, losses)``: the weights after the last step, shape (D, C), dtype and device of X, which start as 0.001
+        ``(W, losses)``: the weights after the last step, shape (D, K), dtype and device of X, which start as 0.001
         times standard normal numbers; and the ``steps`` losses in order, a list of floats.
     """
     ### BEGIN SOLUTION
@@ -266,7 +266,7 @@ plt.show()
 # $$R(W) = \lambda_1 \sum_{d,c} |W_{dc}| + \lambda_2 \sum_{d,c} W_{dc}^2, \qquad
 # \frac{\partial R}{\partial W_{dc}} = \lambda_1 \operatorname{sign}(W_{dc}) + 2 \lambda_2 W_{dc},$$
 #
-# with the numbers $\lambda_1, \lambda_2 \ge 0$ (`l1`, `l2`) and $\partial R / \partial W$ of shape $(D, C)$. At
+# with the numbers $\lambda_1, \lambda_2 \ge 0$ (`l1`, `l2`) and $\partial R / \partial W$ of shape $(D, K)$. At
 # $W_{dc} = 0$ the absolute value has no slope; every number from $-1$ to $1$ is a *subgradient*, and we take 0, as
 # $\operatorname{sign}(0) = 0$ does.
 #
@@ -279,12 +279,12 @@ def elastic_net_penalty(W, l1, l2):
     """Compute the elastic net penalty and its gradient.
 
     Args:
-        W: Weights of shape (D, C).
+        W: Weights of shape (D, K).
         l1: Strength of the absolute values, at least 0.
         l2: Strength of the squares, at least 0; no factor 1/2.
 
     Returns:
-        ``(R, dR)``: the penalty, a number, and its gradient of shape (D, C), in which the slope of |w| at 0 is 0.
+        ``(R, dR)``: the penalty, a number, and its gradient of shape (D, K), in which the slope of |w| at 0 is 0.
     """
     ### BEGIN SOLUTION
     R = l1 * W.abs().sum() + l2 * (W * W).sum()
@@ -315,7 +315,7 @@ def penalized(l1, l2):
 
 
 def as_images(W):
-    """Return the templates, shape (C, 3, 32, 32): each stretched so that grey is 0 and its largest weight is 0 or 1."""
+    """Return the templates, shape (K, 3, 32, 32): each stretched so that grey is 0 and its largest weight is 0 or 1."""
     templates = W[:-1].T.reshape(-1, 3, 32, 32)
     return 0.5 + 0.5 * templates / templates.abs().amax(dim=(1, 2, 3), keepdim=True)
 

@@ -16,7 +16,7 @@
 # - to multiply whole batches of matrices at once, and how much time that saves over a loop;
 # - to take statistics along an axis, and why they come from the training images alone.
 #
-# At the end these seven small functions make up a classifier of images.
+# At the end five of the seven functions that you write make up a classifier of images.
 #
 # *Data:* CIFAR-10 if you have it (`./data_download.sh cifar10`), drawn shapes if not; the notebook says which. There
 # are 20 points to earn by code and 8 in prose.
@@ -629,7 +629,7 @@ plt.show()
 # **What to expect.** More training images make better means, up to a point: ten means cannot hold much. On CIFAR-10
 # accuracy levels off at about 500 images and then wobbles by a point, since 1,000 validation images settle no more than
 # that. With 5,000 training images we measured 25.3 % on pixels and 26.0 % on standardised ones; on drawn shapes, where
-# the curve is still rising, 24.6 % on both. Guessing gives 10 %. The whole notebook took 15 s on two free cores, with
+# the curve is still rising, 24.6 % on both. Guessing gives 10 %. The whole notebook took 9 s on two free cores, with
 # CIFAR-10 as with shapes, and up to 40 s on busy ones.
 
 

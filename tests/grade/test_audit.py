@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import PurePosixPath
 
@@ -7,6 +8,7 @@ import pytest
 
 from dlcvgrade.audit import audit
 from dlcvgrade.confidential import Secrets, is_telling, normalised, secrets_of
+from dlcvgrade.problems import CourseProblems
 
 ROOT = "/srv/course-of-the-author"
 COPIED = [f"step_number_{number} = compute({number})" for number in range(4)]
@@ -110,3 +112,9 @@ def test_secrets_are_what_stands_in_solutions_and_specs(toy_course, toy_built):
     assert any(line.startswith("*Model answer.*") for line in secrets.solution)
     assert "hidden_vector_nobody_knows = [3.5, -1.25, 8.0]" in secrets.hidden
     assert not any("YOUR CODE" in line or "def total" in line for line in secrets.solution)
+
+
+def test_a_folder_without_hidden_cases_is_refused_before_anything_is_released(toy_course, toy_built, tmp_path):
+    mistyped = dataclasses.replace(toy_course, specs=tmp_path / "nowhere")
+    with pytest.raises(CourseProblems, match=r"there are no hidden cases in .*nowhere"):
+        secrets_of(mistyped, toy_course.stage("a1"), toy_built)

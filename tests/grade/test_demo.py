@@ -31,7 +31,9 @@ def test_unexpected_grades_are_told():
     assert unexpected([result("untouched", None, 2.0)]) == ["untouched got some of the points; expected none"]
 
 
-def test_foreign_folder_is_left_alone(toy_course, tmp_path):
+@pytest.mark.parametrize("name", ["thesis.txt", "README.txt"])
+def test_foreign_folder_is_left_alone(toy_course, tmp_path, name):
+    (tmp_path / name).write_text("mine")
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(CourseProblems, match="holds something else"):
         run_demo(toy_course, tmp_path)

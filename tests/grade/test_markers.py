@@ -9,6 +9,8 @@ from dlcvgrade.markers import meant_marker, outside_lines, region_lines, scan, w
     "line",
     [
         "## BEGIN SOLUTON",
+        "### START SOLUTION",
+        "### STOP SOLUTION",
         "### BEGIN SOLUTION HERE",
         "### BEGINSOLUTION",
         "### begin solution",

@@ -147,7 +147,10 @@ def test_the_sdist_would_carry_the_two_packages_only():
 def test_lab_opens_a_notebook_that_is_there():
     lines = subprocess.check_output(["make", "-n", "lab"], cwd=ROOT, text=True).splitlines()
     (command,) = [line for line in lines if " jupyter lab " in line]
+    (copy,) = [line for line in lines if "cp -r" in line]
+    source, target = copy.split()[-2:]
     notebook = command.split()[-1]
     # Jupyter resolves it from the current folder, whatever --notebook-dir says.
-    assert (ROOT / notebook).is_file()
-    assert notebook.startswith(command.partition("--notebook-dir ")[2].split()[0] + "/")
+    assert command.partition("--notebook-dir ")[2].split()[0] == target
+    assert notebook.startswith(f"{target}/")
+    assert (ROOT / source / notebook.removeprefix(f"{target}/")).is_file()

@@ -150,8 +150,11 @@ def _compare_values(where: str, got: Tensor, expected: Tensor, tolerance: float)
 def _first(where: str, got: Tensor, expected: Tensor, wrong: Tensor) -> str:
     index = tuple(int(i) for i in wrong.nonzero()[0])
     place = f"{where}[{', '.join(map(str, index))}]" if index else where
-    return messages.FIRST.format(where=place, got=_show(got[index]), expected=_show(expected[index]))
+    have, want = _show(got[index]), _show(expected[index])
+    if have == want:
+        have, want = _show(got[index], digits=10), _show(expected[index], digits=10)
+    return messages.FIRST.format(where=place, got=have, expected=want)
 
 
-def _show(value: Tensor) -> str:
-    return messages.number(float(value)) if value.is_floating_point() else str(value.item())
+def _show(value: Tensor, digits: int = 4) -> str:
+    return f"{float(value):.{digits}g}" if value.is_floating_point() else str(value.item())

@@ -14,7 +14,7 @@ from dlcvkit.checking.cases import Case
 from dlcvkit.checking.compare import compare_leaf
 from dlcvkit.checking.diagnose import diagnose
 from dlcvkit.checking.findings import Finding, Kind
-from dlcvkit.checking.values import kind_of
+from dlcvkit.checking.values import is_dense, kind_of
 
 Functions = Sequence[Callable[..., Any]]
 Inputs = dict[str, Any]
@@ -197,7 +197,9 @@ def _without_nan(got: Any, variant: Any) -> tuple[Any, Any]:
 
     Only for recognising mistakes; against the reference NaN never counts as equal.
     """
-    if not isinstance(got, Tensor) or not isinstance(variant, Tensor) or got.shape != variant.shape:
+    if not isinstance(got, Tensor) or not isinstance(variant, Tensor) or not is_dense(got):
+        return got, variant
+    if got.shape != variant.shape or not got.is_floating_point() or not variant.is_floating_point():
         return got, variant
     both = got.isnan() & variant.isnan().to(got.device)
     return got.masked_fill(both, 0), variant.masked_fill(both.to(variant.device), 0)

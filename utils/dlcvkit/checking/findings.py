@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Kind(Enum):
-    """Kinds of findings, in the order in which they are looked for."""
+    """Kinds of findings."""
 
     COULD_NOT_CHECK = auto()
     MISSING = auto()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dis
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 _JUMPS = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
+_GLOBAL_LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
+_NAMED_LOADS = _GLOBAL_LOADS | {"LOAD_ATTR", "LOAD_METHOD"}
 _LOOPS_IN_DISGUISE = frozenset({"map", "vmap", "vectorize", "apply_along_axis", "apply_", "map_", "fromiter", "reduce"})
 
 
@@ -46,11 +49,18 @@ def find_loop(function: Callable[..., Any]) -> Loop | None:
 
 def _own_functions(function: Any, seen: set[int]) -> Iterator[FunctionType]:
     function = inspect.unwrap(function)
+    while isinstance(function, functools.partial | MethodType):
+        function = function.func if isinstance(function, functools.partial) else function.__func__
     if not isinstance(function, FunctionType) or id(function) in seen:
         return
     seen.add(id(function))
     yield function
-    names = {name for code in _nested_codes(function.__code__) for name in code.co_names}
+    names = {
+        str(instruction.argval)
+        for code in _nested_codes(function.__code__)
+        for instruction in dis.get_instructions(code)
+        if instruction.opname in _GLOBAL_LOADS
+    }
     for name in sorted(names):
         called = function.__globals__.get(name)
         if isinstance(called, FunctionType) and called.__globals__ is function.__globals__:
@@ -72,6 +82,6 @@ def _loop_line(code: CodeType) -> int | None:
         is_jump_back = instruction.opcode in _JUMPS and instruction.argval <= instruction.offset
         if is_jump_back or instruction.opname == "FOR_ITER":
             return line
-        if instruction.opname.startswith("LOAD_") and instruction.argval in _LOOPS_IN_DISGUISE:
+        if instruction.opname in _NAMED_LOADS and instruction.argval in _LOOPS_IN_DISGUISE:
             return line
     return None

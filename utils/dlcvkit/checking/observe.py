@@ -17,7 +17,7 @@ import torch
 from dlcvkit.checking import messages
 from dlcvkit.checking.exercise import Exercise, Functions, Inputs
 from dlcvkit.checking.findings import Finding, Kind
-from dlcvkit.checking.values import copy_tree, is_same, leaves
+from dlcvkit.checking.values import copy_tree, is_comparable, is_same, leaves
 from dlcvkit.checking.watching import ForbiddenOps, HomelessTensors
 
 _KIT = str(Path(__file__).parents[1])
@@ -57,14 +57,16 @@ def observe(exercise: Exercise, functions: Functions, inputs: Inputs, *, seed: i
                 return Observation(None, not_written(_raising_function(error, exercise)))
             return Observation(None, _raised(error, exercise))
         except (Exception, SystemExit) as error:
+            if watch.used is not None and watch.used.startswith("autograd"):
+                # It raises because a check runs without gradients; that it was asked for them is the point.
+                return Observation(None, _forbidden(watch.used))
             return Observation(None, _raised(error, exercise))
     changed = [name for name in inputs if not is_same(inputs[name], before[name])]
     if changed:
         text = messages.MUTATED.format(names=messages.listing(changed))
         return Observation(None, Finding(Kind.MUTATED, text, hint=messages.MUTATED_HINT))
     if watch.used is not None:
-        text = messages.FORBIDDEN.format(op=watch.used)
-        return Observation(None, Finding(Kind.FORBIDDEN, text))
+        return Observation(None, _forbidden(watch.used))
     return Observation(copy_tree(result))  # a copy, so that a later call cannot change it
 
 
@@ -88,7 +90,8 @@ def probe(exercise: Exercise, functions: Functions, make_inputs: Callable[[], In
         except (Exception, SystemExit) as error:
             return _raised(error, exercise)
         has_homeless = any(homeless.is_homeless(leaf) for _, leaf in leaves(again))
-    if not exercise.uses_global_random_state and not is_same(copy_tree(again), result):
+    can_be_compared = is_comparable(again) and is_comparable(result)
+    if not exercise.uses_global_random_state and can_be_compared and not is_same(copy_tree(again), result):
         return Finding(Kind.RANDOM, messages.RANDOM, hint=messages.RANDOM_HINT)
     has_tensor_input = any(isinstance(leaf, torch.Tensor) and leaf.dim() > 0 for _, leaf in leaves(inputs))
     if has_tensor_input and homeless.line is not None:
@@ -102,17 +105,32 @@ def probe(exercise: Exercise, functions: Functions, make_inputs: Callable[[], In
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed the global random states of Python, NumPy and torch inside the block, and put them back after it."""
+    """Seed the global random states of Python, NumPy and torch inside the block, and put them back after it.
+
+    torch's default dtype and device are float32 and the CPU inside, whatever a notebook has set, and put back as well.
+    """
     python_state, numpy_state = random.getstate(), np.random.get_state()
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    has_device = device.type != "cpu"
     with torch.random.fork_rng():
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
+        torch.set_default_dtype(torch.float32)
+        if has_device:
+            torch.set_default_device(None)
         try:
             yield
         finally:
+            torch.set_default_dtype(dtype)
+            if has_device or torch.get_default_device() != device:
+                torch.set_default_device(device if has_device else None)
             random.setstate(python_state)
             np.random.set_state(numpy_state)
+
+
+def _forbidden(operation: str) -> Finding:
+    return Finding(Kind.FORBIDDEN, messages.FORBIDDEN.format(op=operation))
 
 
 def not_written(name: str) -> Finding:
@@ -122,8 +140,7 @@ def not_written(name: str) -> Finding:
 
 def _student_frames(error: BaseException) -> list[traceback.FrameSummary]:
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if not f.filename.startswith(_KIT) and "site-packages" not in f.filename]
-    return own or list(frames[-1:])
+    return [f for f in frames if not f.filename.startswith(_KIT) and "site-packages" not in f.filename]
 
 
 def _is_stub(error: NotImplementedError) -> bool:
@@ -132,15 +149,26 @@ def _is_stub(error: NotImplementedError) -> bool:
 
 
 def _raising_function(error: BaseException, exercise: Exercise) -> str:
-    name = _student_frames(error)[-1].name
-    return name if name in exercise.functions else exercise.functions[0]
+    names = [frame.name for frame in _student_frames(error)[-1:]]
+    return names[0] if names and names[0] in exercise.functions else exercise.functions[0]
 
 
 def _raised(error: BaseException, exercise: Exercise) -> Finding:
-    frame = _student_frames(error)[-1]
-    code = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
     message = str(error).strip().splitlines()
     what = type(error).__name__ + (f": {message[0][:200]}" if message else "")
     text = messages.RAISED.format(name=_raising_function(error, exercise), error=what)
+    frames = _student_frames(error)
+    if not frames:  # it could not even be called
+        hint = messages.SIGNATURE_HINT if isinstance(error, TypeError) else None
+        return Finding(Kind.RAISED, text, hint=hint, diagnosis=_public_name(error))
+    frame = frames[-1]
+    code = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
     first = messages.RAISED_AT.format(line=frame.lineno, code=code) if code else None
-    return Finding(Kind.RAISED, text, first=first, diagnosis=type(error).__name__)
+    return Finding(Kind.RAISED, text, first=first, diagnosis=_public_name(error))
+
+
+def _public_name(error: BaseException) -> str:
+    """Return the name of the exception's class; of a student's own class only that it is one: names can hold values."""
+    kind = type(error)
+    is_known = kind.__module__.partition(".")[0] in {"builtins", "torch", "numpy"}
+    return kind.__name__ if is_known else messages.OWN_EXCEPTION

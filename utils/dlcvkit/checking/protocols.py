@@ -74,8 +74,7 @@ class Invariant(Exercise):
         try:
             text = self.properties[name](result, **inputs)
         except Exception:
-            got = messages.WRONG_STRUCTURE.format(got=type(result).__name__, expected="a result of the documented form")
-            return Finding(Kind.STRUCTURE, got, hint=hint)
+            return Finding(Kind.STRUCTURE, messages.NOT_EXAMINED, hint=hint)
         return None if text is None else Finding(Kind.PROPERTY, text, hint=hint, diagnosis=f"{name} does not hold")
 
 
@@ -109,7 +108,8 @@ class SavedAnswer(Exercise):
         for name in self.points:
             text = verdicts[name]
             hint = self.hints.get(name)
-            outcomes[name] = (None if text is None else Finding(Kind.PROPERTY, text, hint=hint, diagnosis=text), None)
+            missed = Finding(Kind.PROPERTY, text or "", hint=hint, diagnosis=f"{name} is not reached")
+            outcomes[name] = (None if text is None else missed, None)
         return outcomes
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 import secrets
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
 from dlcvkit.checking.findings import Report
@@ -59,7 +61,9 @@ def hidden_check(exercise_id: str, *functions: Any, seed: int | None = None) -> 
         UnknownExercise: If there is no such exercise.
     """
     exercise = hidden_exercise(exercise_id)
-    report = check_functions(exercise, functions, seed=secrets.randbelow(2**31) if seed is None else seed)
+    # What student code prints while it holds hidden inputs is dropped: it would stand in the graded cell.
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        report = check_functions(exercise, functions, seed=secrets.randbelow(2**31) if seed is None else seed)
     show(report)
     return points(report)
 

@@ -82,7 +82,12 @@ def is_same(a: Any, b: Any) -> bool:
         return len(a) == len(b) and all(is_same(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return np.array_equal(a, b)
-    return bool(a is b or (type(a) is type(b) and a == b))
+    return bool(a is b or (type(a) is type(b) and (a == b or (a != a and b != b))))
+
+
+def is_comparable(value: Any) -> bool:
+    """Return whether a tree holds only tensors, numbers, strings and None, so that two of them can be compared."""
+    return all(leaf is None or isinstance(leaf, Tensor | str) or is_number(leaf) for _, leaf in leaves(value))
 
 
 def kind_of(value: Any) -> str:
