@@ -9,8 +9,12 @@ from typing import Annotated
 import typer
 
 from dlcvgrade.course import read_course
+from dlcvgrade.judge.command import grade_command
+from dlcvgrade.judge.doctor import doctor_command
+from dlcvgrade.judge.replay import replay_command
 from dlcvgrade.mutants import mutants_command
 from dlcvgrade.problems import CourseProblems, NbgraderFailed
+from dlcvgrade.results.command import export_command, feedback_command
 
 app = typer.Typer(
     add_completion=False,
@@ -82,6 +86,11 @@ def demo_command(
 
 
 app.command("mutants")(mutants_command)
+app.command("grade")(grade_command)
+app.command("replay")(replay_command)
+app.command("doctor")(doctor_command)
+app.command("feedback")(feedback_command)
+app.command("export")(export_command)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
@@ -16,17 +17,18 @@ from rich.table import Table
 
 from dlcvgrade.build import SOLUTIONS, Built, build, write_files
 from dlcvgrade.course import Course, Stage
+from dlcvgrade.demo_answer import FILE, NOTEBOOK, train_answer
 from dlcvgrade.demo_class import STUDENTS, Student, handed_in
 from dlcvgrade.grading import SubmissionResult, grade_submission
+from dlcvgrade.judge.bookkeeping import JudgeNotebook, JudgingFailed
 from dlcvgrade.notebooks import notebook_bytes, read_notebook
-from dlcvgrade.problems import CourseProblems, Problem
+from dlcvgrade.problems import CourseProblems, NbgraderFailed, Problem
 from dlcvgrade.registry import Registry
 from dlcvgrade.release import write_release
 from dlcvgrade.session import demand, open_api
 from dlcvgrade.settings import SOURCE
 
 STAGE = "a1"
-NOTEBOOKS = ("knn", "linear_losses")
 _LOG_WIDTH = 130
 _NOTE = "This folder was made by `dlcvgrade demo`, which empties it when it runs again.\n"
 _NOTE_FILE = "README.txt"
@@ -71,10 +73,18 @@ def submit(built: Built, stage: Stage, release: Path, root: Path, students: Sequ
             (folder / path.name).write_bytes(notebook_bytes(handed_in(student, released, solutions)))
             when = stage.due + timedelta(hours=student.hours_late)
             (folder / "timestamp.txt").write_text(when.strftime("%Y-%m-%d %H:%M:%S %z\n"), encoding="utf-8")
+    if (release / f"{NOTEBOOK}.ipynb").is_file():
+        answers = [root / "submitted" / student.name / stage.name / FILE for student in students if student.trains]
+        train_answer(root / FILE)
+        for path in answers:
+            shutil.copy(root / FILE, path)
 
 
 def results_table(results: Sequence[SubmissionResult]) -> Table:
-    """Return who got what and why: a line per student, and one for every exercise that is not all right."""
+    """Return who got what and why: a line per student, and one for every exercise that is not all right.
+
+    Who has no points at all gets one line per verdict.
+    """
     table = Table(title="Who got what, and why", title_justify="left")
     for column in ("student", "exercise", "points", "verdict"):
         table.add_column(column, justify="right" if column == "points" else "left", no_wrap=True)
@@ -84,6 +94,13 @@ def results_table(results: Sequence[SubmissionResult]) -> Table:
         right = sum(exercise.verdict == "pass" for exercise in result.exercises)
         total = f"{result.points:g}/{result.possible:g}"
         table.add_row(result.student, f"{right} of {len(result.exercises)} right", total, "", late, style="bold")
+        if len(result.exercises) > 1 and all(exercise.points == 0 for exercise in result.exercises):
+            # Thirty lines that say the same would hide the others.
+            for verdict, count in Counter(exercise.verdict for exercise in result.exercises).items():
+                first = next(exercise for exercise in result.exercises if exercise.verdict == verdict)
+                more = f" and {count - 1} more" if count > 1 else ""
+                table.add_row("", f"{first.exercise}{more}", "0", verdict, first.reason)
+            continue
         for exercise in result.exercises:
             points = "?" if exercise.points is None else f"{exercise.points:g}"
             score = f"{points}/{exercise.possible:g}"
@@ -129,20 +146,23 @@ def run_demo(course: Course, out: Path, *, registry: Registry | None = None, con
 
     Raises:
         CourseProblems: If the course cannot be built or released, or ``out`` holds something else.
+        NbgraderFailed: If there is no sandbox, or nbgrader reports a failure.
     """
     start = time.perf_counter()
     # Rich takes a pipe or a log for 80 columns wide, where every reason would be folded to pieces.
     console = console or (Console() if Console().is_terminal else Console(width=_LOG_WIDTH))
     out = out.absolute()
     stage = course.stage(STAGE)
+    try:
+        sandbox = JudgeNotebook().find_isolation()
+    except JudgingFailed as error:
+        raise NbgraderFailed(str(error)) from None
     _prepare(out)
 
     sources = course.root / SOLUTIONS / stage.name
-    written = [name for name in NOTEBOOKS if name in stage.notebooks and (sources / f"{name}.py").is_file()]
+    written = [name for name in stage.notebooks if (sources / f"{name}.py").is_file()]
     if not written:
-        raise CourseProblems(
-            [Problem(f"{SOLUTIONS}/{STAGE}", f"has none of {', '.join(NOTEBOOKS)}, which the demo needs")]
-        )
+        raise CourseProblems([Problem(f"{SOLUTIONS}/{STAGE}", "has none of the stage's notebooks")])
     built = build(course, stages=[STAGE], notebooks=lambda _, name: name in written, registry=registry)
     console.print(f"built       {', '.join(written)} of {STAGE}")
     release = write_release(course, stage, built, out / "release")
@@ -154,12 +174,12 @@ def run_demo(course: Course, out: Path, *, registry: Registry | None = None, con
     submit(built, stage, release, out)
     console.print(f"handed in   {len(STUDENTS)} submissions")
     results = _grade(api, stage, console)
-    for student in STUDENTS:
-        demand(api.generate_feedback, STAGE, student.name)
+    demand(api.generate_feedback, STAGE)
     with api.gradebook as gradebook:
         CsvExportPlugin(to=str(out / "grades.csv")).export(gradebook)
 
     console.print(results_table(results))
+    console.print(f"sandbox     {sandbox.level}")
     console.print(f"gradebook   {out / 'gradebook.db'}")
     console.print(f"feedback    {out / 'feedback'}")
     console.print(f"grades      {out / 'grades.csv'}")

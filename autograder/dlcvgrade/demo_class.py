@@ -34,12 +34,14 @@ class Student:
         name: A neutral id that says what to expect.
         work: Turns a released notebook into what is handed in; changes it in place.
         outcome: What the grades must look like: ``all``, ``none`` or ``some`` of the points.
+        trains: Whether the student hands in trained weights where a file is asked for.
         hours_late: Hours after the due date; negative is in time.
     """
 
     name: str
     work: Callable[[NotebookNode, Solutions], None]
     outcome: str
+    trains: bool = False
     hours_late: float = -24
 
 
@@ -122,16 +124,16 @@ def _colab(notebook: NotebookNode, solutions: Solutions) -> None:
 
 
 STUDENTS = (
-    Student("correct", _correct, "all"),
+    Student("correct", _correct, "all", trains=True),
     Student("untouched", _untouched, "none"),
     Student("half-done", _half_done, "some"),
-    *(Student(name, _with_bug(name), "some") for name in BUGS),
-    Student("noisy-on-stderr", _noisy, "all"),
+    *(Student(name, _with_bug(name), "some", trains=True) for name in BUGS),
+    Student("noisy-on-stderr", _noisy, "all", trains=True),
     Student("raises", _raises, "none"),
     Student("edits-tests", _edits_tests, "none"),
-    Student("deletes-tests", _deletes_tests, "all"),
-    Student("colab", _colab, "all"),
-    Student("late", _correct, "all", hours_late=30),
+    Student("deletes-tests", _deletes_tests, "all", trains=True),
+    Student("colab", _colab, "all", trains=True),
+    Student("late", _correct, "all", trains=True, hours_late=30),
 )
 
 

@@ -1,7 +1,6 @@
 """Grade submissions through nbgrader, one at a time, and say per exercise who got what and why.
 
-This is the seam for another way to execute: whatever ``c.Autograde.autograde_preprocessors`` holds, the points are
-read from the gradebook and the reasons from the reports that the checks left in the autograded notebooks.
+Points are read from the gradebook, reasons from the reports that the judge left in the autograded notebooks.
 """
 
 from __future__ import annotations
@@ -17,17 +16,9 @@ from nbformat import NotebookNode
 from nbgrader.api import MissingEntry
 from nbgrader.apps.api import NbGraderAPI
 
+from dlcvgrade.judge.bookkeeping import REPORT
 from dlcvgrade.notebooks import read_notebook
 from dlcvgrade.session import failed
-
-REPORT = "application/vnd.dlcvkit.report+json"
-_VERDICT_OF_ERROR = {
-    "NameError": "missing",
-    "CellTimeoutError": "timeout",
-    "SpecsNotFound": "could_not_check",
-    "UnknownExercise": "could_not_check",
-}
-_VERDICT_OF_FAILURE = {"DeadKernelError": "crash", "UnresponsiveKernelError": "timeout"}
 
 
 @dataclass(frozen=True)
@@ -115,7 +106,7 @@ def _report_in(cell: NotebookNode, exercise: str) -> Mapping[str, Any] | None:
 
 
 def verdict_of(cell: NotebookNode | None, exercise: str) -> tuple[str, str]:
-    """Return (verdict, reason) from an executed grade cell.
+    """Return (verdict, reason) from a judged grade cell.
 
     Args:
         cell: The cell; None if it is not in the notebook.
@@ -123,13 +114,9 @@ def verdict_of(cell: NotebookNode | None, exercise: str) -> tuple[str, str]:
     """
     if cell is None:
         return "missing", "the cell that grades it is gone"
-    outputs = cell.get("outputs", [])
-    for output in outputs:
-        if output.output_type == "error":
-            return _VERDICT_OF_ERROR.get(output.ename, "error"), f"{output.ename}: {output.evalue}".splitlines()[0]
     report = _report_in(cell, exercise)
     if report is None:
-        return "not_run", "the check left no report"
+        return "not_run", "the judge left no report"
     if report["verdict"] == "pass":
         return "pass", ""
     # What a wrong answer looks like says more than that it is wrong; an error or a forbidden step speaks for itself.
@@ -169,8 +156,7 @@ def _results(api: NbGraderAPI, stage: str, student: str, notebook: str, failure:
             possible = float(gradebook.find_grade_cell(name, notebook, stage).max_score)
             points: float | None
             if failure is not None:
-                verdicts = (kind for error, kind in _VERDICT_OF_FAILURE.items() if error in failure)
-                points, verdict, reason = None, next(verdicts, "could_not_check"), failure
+                points, verdict, reason = None, "could_not_check", failure
             elif not is_handed_in:
                 points, verdict, reason = 0.0, "missing", f"{notebook}.ipynb was not handed in"
             else:

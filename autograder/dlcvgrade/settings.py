@@ -6,10 +6,18 @@ import os
 import sys
 from pathlib import Path
 
-from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, DeduplicateIds, OverwriteCells, OverwriteKernelspec
+from nbgrader.preprocessors import (
+    AssignLatePenalties,
+    CheckCellMetadata,
+    ClearOutput,
+    DeduplicateIds,
+    OverwriteCells,
+    OverwriteKernelspec,
+)
 from traitlets.config import Config
 
 from dlcvgrade.course import Course
+from dlcvgrade.judge.bookkeeping import JudgeNotebook, SubmissionExporter
 from dlcvgrade.late import LatePenalty, record_due_dates
 from dlcvgrade.restore import RestoreCells
 
@@ -38,7 +46,7 @@ def configure(config: Config, course: Course, *, root: Path | None = None, sourc
     """
     root = root or course.root
     put_tools_on_path()
-    # The kernels that grade inherit it; a course may keep its hidden cases outside the repository.
+    # nbgrader validate runs solved notebooks in a kernel, which inherits it; the hidden cases may be kept elsewhere.
     os.environ[SPECS_VARIABLE] = str(course.specs)
 
     config.CourseDirectory.root = str(root)
@@ -61,10 +69,10 @@ def configure(config: Config, course: Course, *, root: Path | None = None, sourc
         CheckCellMetadata,
     ]
     config.OverwriteCells.add_missing_cells = True
-    # nbgrader pays nothing for a cell that writes to stderr, a warning included. Points come from the value that
-    # hidden_check returns, and an exception still costs them, so stderr is dropped before nbgrader looks.
-    config.IgnorePattern.enabled = True
-    config.IgnorePattern.pattern = r"[\s\S]"
+    # Student code runs in the judge's sandbox and nowhere else, and what a notebook printed scores nothing.
+    config.Autograde.exporter_class = SubmissionExporter
+    config.Autograde.autograde_preprocessors = [JudgeNotebook, AssignLatePenalties, CheckCellMetadata]
+    config.JudgeNotebook.specs = str(course.specs)
     config.AssignLatePenalties.plugin_class = LatePenalty
     config.LatePenalty.percent_per_day = course.late.percent_per_day
     config.LatePenalty.days = course.late.days

@@ -1,0 +1,132 @@
+"""What is read from a submission's text, and what is cut out of the exercises for the worker."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+import pytest
+
+from dlcvgrade.judge.calls import calls_module, slice_of
+from dlcvgrade.judge.rules import find_forbidden, find_loop_in, find_tampering, read_text
+from dlcvkit.checking import Case, Function, SavedAnswer, exercises_of, find_exercise
+
+NO_LOOPS = find_exercise("a1/knn_no_loops")
+LABELS = find_exercise("a1/predict_labels")
+NAME = "compute_distances_no_loops"
+
+
+@pytest.mark.parametrize(
+    ("cells", "has_loop"),
+    [
+        ([f"def {NAME}(a, b):\n    return a - b"], False),
+        ([f"def {NAME}(a, b):\n    for x in a: pass"], True),
+        ([f"def {NAME}(a, b):\n    return [x for x in a]"], True),
+        ([f"def {NAME}(a, b):\n    return rows(a)", "def rows(a):\n    while a: pass"], True),
+        ([f"def {NAME}(a, b):\n    for x in a: pass", f"def {NAME}(a, b):\n    return a"], False),
+        (["for i in range(3): pass", f"def {NAME}(a, b):\n    return a"], False),
+        (["%time x", f"%%time\ndef {NAME}(a, b):\n    for x in a: pass"], False),
+        (["not python at all", "(" * 10**5, "-" * 10**5 + "1", "\x00"], False),
+    ],
+)
+def test_loops_are_found_in_what_the_exercise_reaches(cells, has_loop):
+    assert (find_loop_in(NO_LOOPS, read_text(cells)) is not None) is has_loop
+    assert find_loop_in(LABELS, read_text(cells)) is None
+
+
+@pytest.mark.parametrize(
+    ("setup", "expression", "found"),
+    [
+        ("import torch", "torch.cdist(a, b)", "torch.cdist"),
+        ("import torch as t", "t.cdist(a, b)", "torch.cdist"),
+        ("from torch import cdist as c", "c(a, b)", "torch.cdist"),
+        ("import torch", "torch.matmul(a, b)", None),
+        ("import mine", "mine.cdist(a, b)", None),
+        ("", "a.cdist(b)", None),
+    ],
+)
+def test_forbidden_operations_are_found_by_name(setup, expression, found):
+    text = read_text([setup, f"def {NAME}(a, b):\n    return {expression}", "import torch\ntorch.cdist(1, 2)"])
+    assert find_forbidden(NO_LOOPS, text) == found
+    assert find_forbidden(LABELS, text) is None
+
+
+HONEST = """\
+import gc, sys, time
+import torch
+from torch import nn
+import torch.nn.functional as F
+from dlcvkit import check
+from dlcvkit.checking import Case, Function
+torch.backends.cudnn.deterministic = True
+torch.manual_seed(0)
+model = nn.Linear(2, 3)
+model.weight.data = torch.zeros(3, 2)
+for m in model.modules():
+    m.extra = 1
+x = torch.ones(2)
+x.grad = None
+vars(model)
+setattr(model, "name", 1)
+gc.collect()
+"""
+
+
+def test_honest_code_is_not_taken_for_tampering():
+    text = read_text([HONEST])
+    assert text.trees
+    assert text.tampering == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["import ctypes", "from dlcvkit.exercises.a1 import knn", "import torch.overrides", "torch.cdist = 1",
+     "import dlcvkit\ndlcvkit.checking.observe.observe = 1", "import torch as t\nt.Tensor.sum = 1",
+     "import sys\nsys.modules",
+     "import torch.nn.functional as F\nF.pad = 1", "import builtins\nbuiltins.len = 1", "import gc\ngc.get_objects()",
+     "import sys\nsys._getframe(1)", "import torch\nsetattr(torch, 'x', 1)", "from dlcvkit.checking import observe"],
+)  # fmt: skip
+def test_tampering_is_named_and_counts_where_there_are_rules(line):
+    text = read_text([line])
+    assert find_tampering(NO_LOOPS, text)
+    assert find_tampering(LABELS, text) is None
+    inside = read_text(["def other():\n    " + line.replace("\n", "\n    ")])
+    assert find_tampering(NO_LOOPS, inside) is None
+    assert find_tampering(NO_LOOPS, read_text([line], frozenset({line}))) is None
+
+
+def test_slice_takes_what_is_used_and_nothing_else():
+    source = "import a\nimport b\nX = b.y\ndef f():\n    return g(X)\ndef g(x):\n    return x\nsecret = 42\n"
+    assert slice_of(source, ["f"]) == "import b\n\nX = b.y\n\ndef f():\n    return g(X)\n\ndef g(x):\n    return x"
+    with pytest.raises(KeyError):
+        slice_of(source, ["h"])
+
+
+def test_a_parameter_named_like_an_exercise_is_not_that_exercise():
+    source = "secret = 42\ndef call(secret, x):\n    return secret(x)\n"
+    assert "42" not in slice_of(source, ["call"])
+
+
+def leaky_call(function, **inputs):
+    return leaky.reference(**inputs)
+
+
+leaky = Function(functions=("f",), cases=[Case(x=1)], points={"y": 1}, reference=lambda x: x, call=leaky_call, id="a/b")
+
+
+def test_a_call_that_would_take_its_reference_along_is_refused():
+    sys.modules[__name__] = ModuleType(__name__)
+    vars(sys.modules[__name__]).update(leaky=leaky, leaky_call=leaky_call, __file__=__file__)
+    with pytest.raises(ValueError, match="uses the exercise leaky"):
+        calls_module([leaky])
+
+
+def test_workers_calls_hold_no_reference_case_or_mistake():
+    exercises = exercises_of("a1").values()
+    text = calls_module(exercises)
+    assert not [
+        word for word in ("Case(", "Mistake(", "reference", "_search(", "_centred", "properties") if word in text
+    ]
+    namespace: dict = {}
+    exec(text, namespace)
+    assert set(namespace["CALLS"]) == {e.id for e in exercises if e.call is not None and not isinstance(e, SavedAnswer)}
