@@ -74,21 +74,8 @@ def _gradient_forward(f, x, h=1e-5, width=1.0):
     return gradient
 
 
-def _gradient_by_view(f, x, h=1e-5):
-    flat = x.view(-1)
-    gradient = torch.zeros_like(flat)
-    for i in range(len(flat)):
-        old = flat[i].item()
-        flat[i] = old + h
-        above = f(x)
-        flat[i] = old - h
-        gradient[i] = (above - f(x)) / (2 * h)
-        flat[i] = old
-    return gradient.view(x.shape)
-
-
-def _gradient_by_flatten(f, x, h=1e-5):
-    flat = x.reshape(-1)
+def _gradient_along(flat, f, x, h):
+    """Move the entries of ``flat``, which shares its memory with ``x`` or does not: that is what is tried."""
     gradient = torch.zeros_like(flat)
     for i in range(len(flat)):
         old = flat[i].item()
@@ -98,6 +85,14 @@ def _gradient_by_flatten(f, x, h=1e-5):
         gradient[i] = (above - f(x)) / (2 * h)
         flat[i] = old
     return gradient.reshape(x.shape)
+
+
+def _gradient_by_view(f, x, h=1e-5):
+    return _gradient_along(x.view(-1), f, x, h)
+
+
+def _gradient_by_flatten(f, x, h=1e-5):
+    return _gradient_along(x.reshape(-1), f, x, h)
 
 
 def _gradient_of_matrices(f, x, h=1e-5):
