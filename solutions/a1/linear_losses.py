@@ -74,7 +74,7 @@ print("largest difference:", (with_one @ with_bias - (images @ weights + bias)).
 # their rounding error up. The centred quotient is best near $h \approx 10^{-5}$ in float64. In float32 it reaches some
 # five digits at best, and three with that $h$, which is why gradients are checked in float64.
 
-# %%
+# %% tags=["demo"]
 steps = torch.logspace(-12, 0, 49, dtype=torch.float64)
 figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
 for dtype, style in ((torch.float64, "-"), (torch.float32, ":")):
@@ -148,7 +148,7 @@ check("a1/numerical_gradient", numerical_gradient)
 # $\lambda$ is `reg` in code. There is no factor ½ in front of it in this stage (there will be from stage 2 on), and the
 # row of biases is regularised like the others.
 
-# %%
+# %% tags=["demo"]
 lead = torch.linspace(-2, 3, 201)
 figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
 axis.plot(lead, (1 - lead).clamp(min=0), color=COLOURS[0], label="hinge, Δ = 1")

@@ -36,7 +36,7 @@ from tqdm.auto import tqdm
 from dlcvkit import check
 from dlcvkit.answers import rows_with_bias, save_linear_answer
 from dlcvkit.data import channel_statistics, load_images
-from dlcvkit.layers import softmax_loss, svm_loss
+from dlcvkit.linear import softmax_loss, svm_loss
 from dlcvkit.plotting import COLOURS, draw_regions, show_images
 from dlcvkit.settings import is_fast
 

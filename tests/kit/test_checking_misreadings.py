@@ -188,3 +188,19 @@ def test_the_position_of_the_best_k_is_not_taken_for_another_mistake():
         return means.index(max(means))
 
     assert finding_of(position, find_exercise("a1/knn_best_k")).diagnosis is None
+
+
+def test_losses_handed_back_as_a_tensor_are_as_good_as_a_list():
+    def train_linear_classifier(loss_fn, X, y, lr, reg, steps, batch_size, generator):
+        classes = int(y.max()) + 1
+        W = 0.001 * torch.randn(X.shape[1], classes, generator=generator, dtype=X.dtype, device=X.device)
+        losses = []
+        for _ in range(steps):
+            rows = torch.randint(len(X), (batch_size,), generator=generator, device=X.device)
+            loss, dW = loss_fn(W, X[rows], y[rows], reg)
+            W = W - lr * dW
+            losses.append(loss)
+        return W, torch.tensor(losses)
+
+    report = check_functions(find_exercise("a1/train_linear_classifier"), (train_linear_classifier,))
+    assert report.verdict == "pass"

@@ -11,7 +11,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import nn
 
-from dlcvkit.checking import AUTOGRAD, READY_MADE_DISTANCES, TORCH_LAYERS, Case, Function, check_functions, normal
+from dlcvkit.checking import (
+    AUTOGRAD,
+    READY_MADE_DISTANCES,
+    TORCH_LAYERS,
+    TORCH_OPTIM,
+    Case,
+    Function,
+    check_functions,
+    normal,
+)
 from dlcvkit.checking.watching import ForbiddenOps
 
 IMAGES = torch.ones(1, 2, 5, 5)
@@ -51,6 +60,9 @@ LAYERS = {
     "nn.LSTM": lambda: nn.LSTM(4, 2)(MATRIX),
     "F.mse_loss": lambda: F.mse_loss(MATRIX, MATRIX),
     "torch.cdist": lambda: torch.cdist(MATRIX, MATRIX),
+    "torch.threshold": lambda: torch.threshold(MATRIX, 0.0, 0.0),
+    "in place": lambda: torch.relu_(MATRIX.clone()),
+    "aten's gradients": lambda: torch.ops.aten.gelu_backward(MATRIX, MATRIX),
 }
 
 
@@ -126,6 +138,37 @@ def test_autograd_is_caught_in_every_form(name):
     with torch.enable_grad(), ForbiddenOps(AUTOGRAD) as watch:
         AUTOGRAD_FORMS[name]()
     assert watch.used is not None and watch.used.startswith("autograd")
+
+
+def stepped_by(optimiser, **options):
+    w = MATRIX.clone()
+    w.grad = torch.ones_like(w)
+    optimiser([w], lr=0.1, **options).step()
+
+
+OPTIMISERS = {
+    "SGD": lambda: stepped_by(torch.optim.SGD),
+    "foreach": lambda: stepped_by(torch.optim.Adam, foreach=True),
+    "functional": lambda: importlib.import_module("torch.optim.adagrad").adagrad(
+        [MATRIX.clone()], [MATRIX], [MATRIX.clone()], [torch.tensor(0.0)],
+        lr=0.1, weight_decay=0.0, lr_decay=0.0, eps=0.1, maximize=False, has_sparse_grad=False,
+    ),
+    "fused": lambda: torch._fused_sgd_(
+        [MATRIX.clone()], [MATRIX], [], weight_decay=0.0, momentum=0.0, lr=0.1, dampening=0.0, nesterov=False,
+        maximize=False, is_first_step=True,
+    ),
+    "clip_grad_norm_": lambda: nn.utils.get_total_norm([MATRIX]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_optimisers_are_caught(name):
+    assert used(OPTIMISERS[name], TORCH_OPTIM) is not None
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_arithmetic_is_no_optimiser(name):
+    assert used(ALLOWED[name], TORCH_OPTIM) is None
 
 
 @pytest.mark.parametrize("name", ["F.conv2d", "torch.softmax"])

@@ -1,51 +1,77 @@
-"""The ready-made losses agree with their formulas and with finite differences."""
+"""Ready-made layers agree with their formulas, and can be used backward more than once."""
 
 import math
 
 import pytest
 import torch
 
-from dlcvkit.layers import softmax_loss, svm_loss
-
-LOSSES = [softmax_loss, svm_loss]
-
-
-def draw_inputs():
-    generator = torch.Generator().manual_seed(0)
-    W = torch.randn(5, 4, generator=generator, dtype=torch.float64)
-    X = torch.randn(7, 5, generator=generator, dtype=torch.float64)
-    return W, X, torch.arange(7) % 4
-
-
-def test_first_losses_are_log_c_and_c_minus_1():
-    _, X, y = draw_inputs()
-    W = torch.zeros(5, 4, dtype=torch.float64)
-    assert softmax_loss(W, X, y, 1.0)[0] == pytest.approx(math.log(4))
-    assert svm_loss(W, X, y, 1.0)[0] == pytest.approx(3)
+from dlcvkit.layers import (
+    affine_backward,
+    affine_forward,
+    layer,
+    layernorm_backward,
+    layernorm_forward,
+    relu_backward,
+    relu_forward,
+    softmax_loss,
+    svm_loss,
+)
 
 
-def test_hinge_loss_of_known_scores():
-    scores = torch.tensor([[13.0, -7.0, 11.0]])
-    assert svm_loss(torch.eye(3), scores, torch.tensor([0]), 0.0, delta=10.0)[0] == pytest.approx(8)
+def draw(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("loss_fn", LOSSES)
-def test_gradient_matches_finite_differences_inside_no_grad(loss_fn):
-    W, X, y = draw_inputs()
-    before = W.clone()
+def test_affine_agrees_with_its_formula_inside_no_grad():
+    x, w, b, dout = draw(3, 2, 2), draw(4, 5), draw(5), draw(3, 5)
     with torch.no_grad():
-        _, gradient = loss_fn(W, X, y, 0.3)
-    assert torch.equal(W, before)
-    assert not gradient.requires_grad
-    for place in [(0, 0), (2, 3), (4, 1)]:
-        step = torch.zeros_like(W)
-        step[place] = 1e-6
-        slope = (loss_fn(W + step, X, y, 0.3)[0] - loss_fn(W - step, X, y, 0.3)[0]) / 2e-6
-        assert gradient[place].item() == pytest.approx(slope, rel=1e-5)
+        out, cache = affine_forward(x, w, b)
+        dx, dw, db = affine_backward(dout, cache)
+    assert torch.allclose(out, x.flatten(1) @ w + b)
+    assert torch.allclose(dx, (dout @ w.T).reshape(x.shape))
+    assert torch.allclose(dw, x.flatten(1).T @ dout)
+    assert torch.allclose(db, dout.sum(0))
+    assert not any(tensor.requires_grad for tensor in (x, w, b, out, dx, dw, db))
 
 
-@pytest.mark.parametrize("loss_fn", LOSSES)
-def test_penalty_is_reg_times_the_sum_of_squares(loss_fn):
-    W, X, y = draw_inputs()
-    without, with_penalty = loss_fn(W, X, y, 0.0)[0], loss_fn(W, X, y, 0.5)[0]
-    assert with_penalty - without == pytest.approx(0.5 * W.square().sum().item())
+def test_a_cache_can_be_used_twice():
+    out, cache = relu_forward(draw(4, 3))
+    assert torch.equal(relu_backward(out, cache), relu_backward(out, cache))
+
+
+def test_plain_arguments_and_labels_get_no_gradient():
+    forward, backward = layer(lambda x, index, factor: factor * x[index])
+    out, cache = forward(draw(4), torch.tensor([2, 0]), 3.0)
+    assert backward(torch.ones_like(out), cache).tolist() == [3, 0, 3, 0]
+
+
+@pytest.mark.parametrize(("loss", "first"), [(softmax_loss, math.log(4)), (svm_loss, 3.0)], ids=["softmax", "svm"])
+def test_losses_of_equal_scores_and_their_gradients(loss, first):
+    y = torch.arange(6) % 4
+    assert float(loss(torch.zeros(6, 4), y)[0]) == pytest.approx(first)
+    scores = draw(6, 4)
+    value, gradient = loss(scores, y)
+    assert value.dim() == 0 and gradient.shape == scores.shape and not gradient.requires_grad
+    step = torch.zeros_like(scores)
+    step[2, 1] = 1e-6
+    slope = (loss(scores + step, y)[0] - loss(scores - step, y)[0]) / 2e-6
+    assert float(gradient[2, 1]) == pytest.approx(float(slope), rel=1e-5)
+
+
+def test_layer_norm_agrees_with_its_formula():
+    x, gamma, beta = draw(3, 5), draw(5) + 2, draw(5)
+    out, cache = layernorm_forward(x, gamma, beta)
+    centred = x - x.mean(1, keepdim=True)
+    assert torch.allclose(out, gamma * centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt() + beta)
+    dx, dgamma, dbeta = layernorm_backward(torch.ones_like(out), cache)
+    assert torch.allclose(dbeta, torch.full((5,), 3.0, dtype=torch.float64))
+    assert torch.allclose(dgamma, ((out - beta) / gamma).sum(0))
+    assert dx.shape == x.shape and float(dx.sum(1).abs().max()) < 1e-12  # shifting a row changes nothing
+
+
+def test_softmax_loss_is_linear_in_labels_that_are_distributions():
+    scores, y, other = draw(6, 4), torch.arange(6) % 4, torch.arange(6) % 3
+    eye = torch.eye(4, dtype=torch.float64)
+    mixed = softmax_loss(scores, 0.3 * eye[y] + 0.7 * eye[other])
+    for got, one, two in zip(mixed, softmax_loss(scores, y), softmax_loss(scores, other), strict=True):
+        assert torch.allclose(got, 0.3 * one + 0.7 * two)

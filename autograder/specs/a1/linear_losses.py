@@ -331,7 +331,11 @@ def _penalty_mutants(function):
     }
 
 
+# A gradient by difference quotients is right, but it calls the loss twice per weight: here that takes too long.
+_MANY_WEIGHTS = Case("many weights", W=normal(8000, 20, std=0.01), X=normal(2, 8000), y=_label(3, 17), reg=0.1)
+
 _SVM_CASES = [
+    _MANY_WEIGHTS,
     Case("one image", W=normal(4, 3), X=normal(1, 4), y=labels(1, 3), reg=0.2),
     Case("two classes", W=normal(5, 2), X=normal(7, 5), y=labels(7, 2), reg=0.01, delta=0.25),
     Case("one feature, more classes than images", W=normal(1, 9), X=normal(3, 1), y=_label(8, 0, 4), reg=1.5),
@@ -519,6 +523,7 @@ def _softmax_by_rows(W, X, y, reg):
 
 
 _SOFTMAX_CASES = [
+    _MANY_WEIGHTS,
     Case("one image", W=normal(4, 3), X=normal(1, 4), y=labels(1, 3), reg=0.2),
     Case("two classes", W=normal(5, 2), X=normal(7, 5), y=labels(7, 2), reg=0.01),
     Case("one feature, more classes than images", W=normal(1, 9), X=normal(3, 1), y=_label(8, 0, 4), reg=1.5),

@@ -65,7 +65,8 @@ class Case:
 
     Attributes:
         name: What is special about the case; shown to students when a hidden case fails.
-        inputs: Argument name to ``Input`` or plain value (int, float, str, bool, None, list), in calling order.
+        inputs: Argument name to ``Input``, plain value (int, float, str, bool, None, list) or dict of those, in calling
+            order.
         dtype: Floating dtype that the drawn tensors are converted to.
         is_strided: Whether the drawn tensors are views with gaps in memory.
     """
@@ -106,14 +107,15 @@ class Case:
         Returns:
             Argument name to tensor or plain value, in calling order.
         """
-        built: dict[str, Any] = {}
-        for name, spec in self.inputs.items():
-            if isinstance(spec, Input):
-                generator = torch.Generator().manual_seed((seed * 1_000_003 + crc32(name.encode())) % 2**63)
-                built[name] = self._place(spec.make(generator), device)
-            else:
-                built[name] = spec
-        return built
+        return {name: self._draw(name, spec, seed, device) for name, spec in self.inputs.items()}
+
+    def _draw(self, name: str, spec: Any, seed: int, device: torch.device | str) -> Any:
+        if isinstance(spec, dict):
+            return {key: self._draw(f"{name}.{key}", inner, seed, device) for key, inner in spec.items()}
+        if not isinstance(spec, Input):
+            return spec
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + crc32(name.encode())) % 2**63)
+        return self._place(spec.make(generator), device)
 
     def _place(self, tensor: Tensor, device: torch.device | str) -> Tensor:
         if tensor.is_floating_point():

@@ -14,6 +14,7 @@ from dlcvkit.checking.cases import Case
 from dlcvkit.checking.compare import compare_leaf
 from dlcvkit.checking.diagnose import diagnose
 from dlcvkit.checking.findings import Finding, Kind
+from dlcvkit.checking.interrupted import Interrupted
 from dlcvkit.checking.values import is_dense, kind_of
 
 Functions = Sequence[Callable[..., Any]]
@@ -179,7 +180,8 @@ class ComparedExercise(Exercise):
                 return replace(finding, diagnosis=mistake.name, hint=mistake.hint)
         if finding.kind not in {Kind.VALUE, Kind.SHAPE} or finding.diagnosis is not None:
             return finding
-        general = diagnose(name, got, expected, inputs, tolerance=self.tolerance)
+        have, wanted = _wrong_leaf(got, expected, name, self.tolerance)
+        general = diagnose(name, have, wanted, flat_inputs(inputs), tolerance=self.tolerance)
         if general is None:
             return finding
         text = finding.text if self.is_hidden else f"{finding.text}; it is {general.text}"
@@ -188,8 +190,16 @@ class ComparedExercise(Exercise):
     def _expect_mistake(self, mistake: Mistake, inputs: Inputs) -> dict[str, Any] | None:
         try:
             return self.expect(mistake.variant, inputs)
-        except (RuntimeError, ValueError, IndexError, TypeError, ZeroDivisionError):
+        except (RuntimeError, ValueError, IndexError, TypeError, ZeroDivisionError, Interrupted):
             return None  # a variant need not be defined on every case
+
+
+def flat_inputs(inputs: Inputs) -> Inputs:
+    """Return inputs with the entries of dicts among them brought to the top: weights and settings by their names."""
+    flat: Inputs = {}
+    for name, value in inputs.items():
+        flat |= flat_inputs(value) if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def _without_nan(got: Any, variant: Any) -> tuple[Any, Any]:
@@ -220,6 +230,19 @@ def compare_tree(where: str, got: Any, expected: Any, tolerance: float | None) -
                 return (finding if finding.first else replace(finding, first=place)), worst
         return None, worst
     return compare_leaf(where, got, expected, tolerance)
+
+
+def _wrong_leaf(got: Any, expected: dict[str, Any], name: str, tolerance: float | None) -> tuple[Any, dict[str, Any]]:
+    """Return the first wrong leaf of a tree, and under ``name`` what it should be, beside its neighbours."""
+    want = expected[name]
+    if not isinstance(want, dict | list | tuple) or _container_finding(got, want) is not None:
+        return got, expected
+    items = dict(want.items() if isinstance(want, dict) else enumerate(want))
+    for key, item in items.items():
+        if compare_tree(name, got[key], item, tolerance)[0] is not None:
+            neighbours = {f"{name}[{other!r}]": value for other, value in items.items() if other != key}
+            return _wrong_leaf(got[key], {**neighbours, name: item}, name, tolerance)
+    return got, expected
 
 
 def _container_finding(got: Any, expected: Any) -> Finding | None:

@@ -37,7 +37,7 @@ def find_loop(function: Callable[..., Any]) -> Loop | None:
     text is gone.
 
     Args:
-        function: A Python function; anything else has no loop that could be seen.
+        function: A Python function, or a class, whose methods are read; anything else has no loop that could be seen.
     """
     for each in _own_functions(function, set()):
         for code in _nested_codes(each.__code__):
@@ -48,6 +48,10 @@ def find_loop(function: Callable[..., Any]) -> Loop | None:
 
 
 def _own_functions(function: Any, seen: set[int]) -> Iterator[FunctionType]:
+    if isinstance(function, type):
+        for method in vars(function).values():
+            yield from _own_functions(method, seen)
+        return
     function = inspect.unwrap(function)
     while isinstance(function, functools.partial | MethodType):
         function = function.func if isinstance(function, functools.partial) else function.__func__
@@ -63,7 +67,8 @@ def _own_functions(function: Any, seen: set[int]) -> Iterator[FunctionType]:
     }
     for name in sorted(names):
         called = function.__globals__.get(name)
-        if isinstance(called, FunctionType) and called.__globals__ is function.__globals__:
+        is_own = isinstance(called, FunctionType) and called.__globals__ is function.__globals__
+        if is_own or (isinstance(called, type) and called.__module__ == function.__globals__.get("__name__")):
             yield from _own_functions(called, seen)
 
 

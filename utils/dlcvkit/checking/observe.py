@@ -17,6 +17,7 @@ import torch
 from dlcvkit.checking import messages
 from dlcvkit.checking.exercise import Exercise, Functions, Inputs
 from dlcvkit.checking.findings import Finding, Kind
+from dlcvkit.checking.interrupted import Interrupted
 from dlcvkit.checking.values import copy_tree, is_comparable, is_same, leaves
 from dlcvkit.checking.watching import ForbiddenOps, HomelessTensors
 
@@ -30,10 +31,12 @@ class Observation:
     Attributes:
         result: What ``Exercise.run`` returned; meaningless if ``problem`` is set.
         problem: The call raised, changed its inputs or used a forbidden operation; None if it did not.
+        lost: The quantities that the problem concerns, where the others could be computed; empty stands for all.
     """
 
     result: Any
     problem: Finding | None = None
+    lost: tuple[str, ...] = ()
 
 
 def observe(exercise: Exercise, functions: Functions, inputs: Inputs, *, seed: int = 0) -> Observation:
@@ -49,25 +52,26 @@ def observe(exercise: Exercise, functions: Functions, inputs: Inputs, *, seed: i
         The result, or the first problem in the order raised, inputs changed, forbidden operation.
     """
     before = copy_tree(inputs)
+    problem: Finding | None = None
+    lost: tuple[str, ...] = ()
     with seeded(seed), torch.no_grad(), ForbiddenOps(exercise.forbidden) as watch:
         try:
             result = exercise.run(functions, inputs)
-        except NotImplementedError as error:
-            if _is_stub(error):
-                return Observation(None, not_written(_raising_function(error, exercise)))
-            return Observation(None, _raised(error, exercise))
         except (Exception, SystemExit) as error:
             if watch.used is not None and watch.used.startswith("autograd"):
                 # It raises because a check runs without gradients; that it was asked for them is the point.
                 return Observation(None, _forbidden(watch.used))
-            return Observation(None, _raised(error, exercise))
+            problem = _problem(error, exercise, functions)
+            if not isinstance(error, Interrupted) or not error.lost:
+                return Observation(None, problem)
+            result, lost = error.result, error.lost
     changed = [name for name in inputs if not is_same(inputs[name], before[name])]
     if changed:
         text = messages.MUTATED.format(names=messages.listing(changed))
         return Observation(None, Finding(Kind.MUTATED, text, hint=messages.MUTATED_HINT))
     if watch.used is not None:
         return Observation(None, _forbidden(watch.used))
-    return Observation(copy_tree(result))  # a copy, so that a later call cannot change it
+    return Observation(copy_tree(result), problem, lost)  # a copy, so that a later call cannot change it
 
 
 def probe(exercise: Exercise, functions: Functions, make_inputs: Callable[[], Inputs], result: Any) -> Finding | None:
@@ -87,8 +91,10 @@ def probe(exercise: Exercise, functions: Functions, make_inputs: Callable[[], In
     with seeded(1), torch.no_grad(), homeless:
         try:
             again = exercise.run(functions, inputs)
+        except Interrupted:
+            return None  # it was so the first time, and has been told
         except (Exception, SystemExit) as error:
-            return _raised(error, exercise)
+            return _raised(error, exercise, functions)
         has_homeless = any(homeless.is_homeless(leaf) for _, leaf in leaves(again))
     can_be_compared = is_comparable(again) and is_comparable(result)
     if not exercise.uses_global_random_state and can_be_compared and not is_same(copy_tree(again), result):
@@ -112,10 +118,15 @@ def seeded(seed: int) -> Iterator[None]:
     python_state, numpy_state = random.getstate(), np.random.get_state()
     dtype, device = torch.get_default_dtype(), torch.get_default_device()
     has_device = device.type != "cpu"
-    with torch.random.fork_rng():
+    # Not torch.manual_seed: it formats a stack trace for every kind of device that is not in use, and takes longer than
+    # most calls that are watched here.
+    gpus = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(gpus):
         random.seed(seed)
         np.random.seed(seed)
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
+        if gpus:
+            torch.cuda.manual_seed_all(seed)
         torch.set_default_dtype(torch.float32)
         if has_device:
             torch.set_default_device(None)
@@ -133,6 +144,16 @@ def _forbidden(operation: str) -> Finding:
     return Finding(Kind.FORBIDDEN, messages.FORBIDDEN.format(op=operation))
 
 
+def _problem(error: BaseException, exercise: Exercise, functions: Functions) -> Finding:
+    if isinstance(error, Interrupted):
+        if isinstance(error.cause, Finding):
+            return error.cause
+        error = error.cause
+    if isinstance(error, NotImplementedError) and _is_stub(error):
+        return not_written(_unwritten_function(error, exercise, functions))
+    return _raised(error, exercise, functions)
+
+
 def not_written(name: str) -> Finding:
     """Return the finding for a function whose body is still the release's stub."""
     return Finding(Kind.MISSING, messages.NOT_WRITTEN.format(name=name), hint=messages.NOT_WRITTEN_HINT)
@@ -148,15 +169,32 @@ def _is_stub(error: NotImplementedError) -> bool:
     return not error.args and "site-packages" not in frames[-1].filename
 
 
-def _raising_function(error: BaseException, exercise: Exercise) -> str:
-    names = [frame.name for frame in _student_frames(error)[-1:]]
-    return names[0] if names and names[0] in exercise.functions else exercise.functions[0]
+def _raising_function(error: BaseException, exercise: Exercise, functions: Functions) -> str:
+    """Return the innermost of the exercise's functions that was running; of a class, with the method."""
+    for frame in reversed(_student_frames(error)):
+        if frame.name in exercise.functions:
+            return frame.name
+        for name, function in zip(exercise.functions, functions, strict=False):
+            if isinstance(function, type) and frame.name in vars(function):
+                return f"{name}.{frame.name}"
+    # A call that does not fit the signature has no frame of its own, but its message names the function.
+    return next((name for name in exercise.functions if f"{name}()" in str(error)), exercise.functions[0])
 
 
-def _raised(error: BaseException, exercise: Exercise) -> Finding:
+def _unwritten_function(error: BaseException, exercise: Exercise, functions: Functions) -> str:
+    """Return the function that raised; under a class it may be an earlier exercise's, which the class builds on."""
+    frames = _student_frames(error)
+    innermost = frames[-1].name if frames else ""
+    classes = [function for function in functions if isinstance(function, type)]
+    if classes and innermost.isidentifier() and not any(innermost in vars(each) for each in classes):
+        return innermost
+    return _raising_function(error, exercise, functions)
+
+
+def _raised(error: BaseException, exercise: Exercise, functions: Functions) -> Finding:
     message = str(error).strip().splitlines()
     what = type(error).__name__ + (f": {message[0][:200]}" if message else "")
-    text = messages.RAISED.format(name=_raising_function(error, exercise), error=what)
+    text = messages.RAISED.format(name=_raising_function(error, exercise, functions), error=what)
     frames = _student_frames(error)
     if not frames:  # it could not even be called
         hint = messages.SIGNATURE_HINT if isinstance(error, TypeError) else None

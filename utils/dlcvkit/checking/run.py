@@ -76,20 +76,23 @@ def _run_case(
 ) -> Finding | None:
     """Add what is wrong in one case to ``findings``; return a problem of the exercise as a whole."""
     observation = observe(exercise, functions, case.build(seed, device))
-    if observation.problem is not None:
-        return observation.problem
+    problem = observation.problem
+    if problem is not None and not observation.lost:
+        return problem
     try:
         outcomes = exercise.judge(case.build(seed, device), observation.result)
     except Exception as error:
         kind = type(error).__name__
         text = messages.REFERENCE_FAILED.format(error=f"{kind}: {error}")
         return Finding(Kind.COULD_NOT_CHECK, text, diagnosis=kind)
+    if problem is not None:
+        outcomes |= dict.fromkeys(observation.lost, (problem, None))
     for name, (finding, scaled) in outcomes.items():
         if finding is not None:
             findings.setdefault(name, finding.in_case(case.name))
         if scaled is not None:
             errors[name] = max(errors.get(name, 0.0), scaled)
-    if with_probe and not isinstance(exercise, SavedAnswer):
+    if with_probe and problem is None and not isinstance(exercise, SavedAnswer):
         found = probe(exercise, functions, lambda: case.build(seed, device), observation.result)
         if found is not None and (not findings or found.kind is Kind.RANDOM):
             return found

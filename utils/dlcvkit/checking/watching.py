@@ -20,6 +20,9 @@ TORCH_LAYERS = frozenset({"torch.nn"})
 AUTOGRAD = frozenset({"torch.autograd"})
 """Automatic differentiation in any form."""
 
+TORCH_OPTIM = frozenset({"torch.optim"})
+"""torch's optimisers, and ``torch.nn.utils``, which clips gradients."""
+
 READY_MADE_DISTANCES = frozenset({"cdist", "_cdist_forward", "_euclidean_dist", "pdist", "dist", "pairwise_distance"})
 """Ready-made distances."""
 
@@ -36,7 +39,7 @@ _LAYER_OPS = frozenset(
     rnn_tanh _thnn_fused_lstm_cell kl_div cosine_embedding_loss hinge_embedding_loss margin_ranking_loss
     triplet_margin_loss binary_cross_entropy_with_logits _scaled_dot_product_flash_attention_for_cpu
     _scaled_dot_product_efficient_attention pixel_shuffle native_multi_head_attention _transform_bias_rescale_qkv
-    relu prelu selu celu rrelu grid_sampler""".split()
+    relu prelu selu celu rrelu threshold grid_sampler""".split()
 )
 # Not layers, though torch keeps them in the same place.
 _NOT_LAYERS = frozenset({"pad", "one_hot", "linear", "flatten_dense_tensors", "unflatten_dense_tensors"})
@@ -103,13 +106,35 @@ class ForbiddenOps:
             self.used = f"{module}.{name}"
         elif self._forbidden & AUTOGRAD and (_is_autograd(func, name, module) or kwargs.get("requires_grad")):
             self.used = f"autograd ({name})"
-        elif name in self._ops:
+        elif self._is_forbidden(name):
             self.used = f"torch.{name}"
+
+    def _is_forbidden(self, name: str) -> bool:
+        """Return whether an operation is forbidden, as itself, in place (``relu_``) or as the gradient of one."""
+        plain = name.removesuffix("_backward").removesuffix("_")
+        return name in self._ops or plain in self._ops
 
     def _note_op(self, func: Any) -> None:
         name = _bare_name(func)
-        if self.used is None and name in self._ops:
+        if self.used is not None:
+            return
+        if self._is_forbidden(name):
             self.used = f"torch.{name.lstrip('_')}"
+        elif self._forbidden & TORCH_OPTIM:
+            self.used = _optimiser_at_work(name)
+
+
+def _optimiser_at_work(name: str) -> str | None:
+    """Return which part of torch an operation is asked for by: an optimiser's own operations are plain arithmetic."""
+    if name.startswith("_fused_"):
+        return f"torch.{name}"
+    frame = sys._getframe(1)
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.startswith(("torch.optim", "torch.nn.utils")):
+            return module
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
 
 
 def _is_autograd(func: Any, name: str, module: str) -> bool:

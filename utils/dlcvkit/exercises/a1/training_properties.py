@@ -96,6 +96,8 @@ def record_training(train, X, y, lr, reg, steps, batch_size, seed):
             return least_squares(W, X_batch, y_batch, reg)
 
         returned = train(loss_fn, X, y, lr, reg, count, batch_size, _generator(X, number))
+        if isinstance(returned, list | tuple) and len(returned) == 2 and isinstance(returned[1], torch.Tensor):
+            returned = returned[0], returned[1].tolist()  # as good as a list, wherever the tensor lies
         return {"returned": returned, "calls": calls}
 
     return {**run(seed, steps), "other": run(seed + 1, 1)["calls"]}
