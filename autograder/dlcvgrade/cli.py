@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from dlcvgrade.attack_report import attack_report_command
 from dlcvgrade.course import read_course
 from dlcvgrade.judge.command import grade_command
 from dlcvgrade.judge.doctor import doctor_command
@@ -91,6 +92,7 @@ app.command("replay")(replay_command)
 app.command("doctor")(doctor_command)
 app.command("feedback")(feedback_command)
 app.command("export")(export_command)
+app.command("attack-report")(attack_report_command)
 
 
 def main() -> None:

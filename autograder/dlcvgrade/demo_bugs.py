@@ -1,4 +1,4 @@
-"""Typical bugs of the demo's students: bug to the functions it touches, as their cells would read."""
+"""Typical bugs of the demo's students: stage to bug to the functions it touches, as their cells would read."""
 
 from __future__ import annotations
 
@@ -59,8 +59,59 @@ def numerical_gradient(f, x, h=1e-5):
     return gradient
 """
 
+_SUMMED = """\
+def softmax_loss(scores, y):
+    rows = torch.arange(len(scores), device=scores.device)
+    shifted = scores - scores.amax(dim=1, keepdim=True)
+    logs = shifted - shifted.exp().sum(dim=1, keepdim=True).log()
+    dscores = logs.exp()
+    dscores[rows, y] -= 1
+    return -logs[rows, y].mean(), dscores
+"""
+
+_FIRST_BIAS = """\
+def affine_backward(dout, cache):
+    x, w = cache[:2]
+    return (dout @ w.T).reshape(x.shape), x.flatten(1).T @ dout, dout[0]
+"""
+
+_NO_CORRECTION = """\
+def adam(w, dw, state, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
+    mean = beta1 * state.get("mean", torch.zeros_like(w)) + (1 - beta1) * dw
+    squares = beta2 * state.get("squares", torch.zeros_like(w)) + (1 - beta2) * dw**2
+    return w - lr * mean / (squares.sqrt() + eps), {"mean": mean, "squares": squares}
+"""
+
+_SQUARED_NORM = """\
+def clip_grad_norm(grads, max_norm):
+    total = sum((grad**2).sum() for grad in grads.values())
+    factor = min(1.0, float(max_norm / (total + 1e-6)))
+    return {name: factor * grad for name, grad in grads.items()}, total
+"""
+
+_DIVIDES_BY_P = """\
+def dropout_forward(x, p, is_training, generator):
+    if not is_training or p == 0:
+        return x, None
+    mask = (torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device) >= p).to(x.dtype) / p
+    return x * mask, mask
+"""
+
+_MEAN_OF_SCORES = """\
+def ensemble_predict(scores):
+    probabilities = scores.mean(dim=0).softmax(dim=1)
+    return probabilities, probabilities.argmax(dim=1)
+"""
+
 BUGS = {
-    "bug-keeps-the-root": {"compute_distances_no_loops": _ROOT, "svm_loss_vectorized": _NOT_AVERAGED},
-    "bug-ties-go-up": {"predict_labels": _HIGH_TIES, "softmax_loss_vectorized": _OVERFLOWS},
-    "bug-loses-the-rest": {"kfold_indices": _LOST_REMAINDER, "numerical_gradient": _ONE_SIDED},
+    "a1": {
+        "bug-keeps-the-root": {"compute_distances_no_loops": _ROOT, "svm_loss_vectorized": _NOT_AVERAGED},
+        "bug-ties-go-up": {"predict_labels": _HIGH_TIES, "softmax_loss_vectorized": _OVERFLOWS},
+        "bug-loses-the-rest": {"kfold_indices": _LOST_REMAINDER, "numerical_gradient": _ONE_SIDED},
+    },
+    "a2": {
+        "bug-adds-up": {"softmax_loss": _SUMMED, "affine_backward": _FIRST_BIAS},
+        "bug-starts-small": {"adam": _NO_CORRECTION, "clip_grad_norm": _SQUARED_NORM},
+        "bug-divides-by-p": {"dropout_forward": _DIVIDES_BY_P, "ensemble_predict": _MEAN_OF_SCORES},
+    },
 }

@@ -66,13 +66,13 @@ def _half_done(notebook: NotebookNode, solutions: Solutions) -> None:
     _fill(notebook, solutions, share=0.5)
 
 
-def _with_bug(bug: str) -> Callable[[NotebookNode, Solutions], None]:
+def _with_bug(functions: Mapping[str, str]) -> Callable[[NotebookNode, Solutions], None]:
     def work(notebook: NotebookNode, solutions: Solutions) -> None:
         _fill(notebook, solutions)
         for cell in notebook.cells:
             name = cell.metadata.get("nbgrader", {}).get("grade_id")
-            if name in BUGS[bug]:
-                cell.source = BUGS[bug][name]
+            if name in functions:
+                cell.source = functions[name]
 
     return work
 
@@ -127,7 +127,6 @@ STUDENTS = (
     Student("correct", _correct, "all", trains=True),
     Student("untouched", _untouched, "none"),
     Student("half-done", _half_done, "some"),
-    *(Student(name, _with_bug(name), "some", trains=True) for name in BUGS),
     Student("noisy-on-stderr", _noisy, "all", trains=True),
     Student("raises", _raises, "none"),
     Student("edits-tests", _edits_tests, "none"),
@@ -135,6 +134,16 @@ STUDENTS = (
     Student("colab", _colab, "all", trains=True),
     Student("late", _correct, "all", trains=True, hours_late=30),
 )
+
+
+def students_of(stage: str) -> tuple[Student, ...]:
+    """Return the class of a stage: those who are the same in all, and those with the stage's own bugs.
+
+    Args:
+        stage: Such as ``a1``.
+    """
+    bugs = BUGS.get(stage, {})
+    return STUDENTS + tuple(Student(name, _with_bug(bug), "some", trains=True) for name, bug in bugs.items())
 
 
 def handed_in(student: Student, released: NotebookNode, solutions: Solutions) -> NotebookNode:

@@ -92,6 +92,7 @@ def _prepare() -> None:
     """Do once what every forked process would otherwise do again: torch imports much at the first watched operation."""
     torch.set_num_threads(1)  # a forked process cannot use its parent's threads
     with ForbiddenOps(TORCH_LAYERS), HomelessTensors(), torch.random.fork_rng():
+        torch.optim.SGD([torch.ones(2)])
         torch.ones(2).sum()
 
 

@@ -42,7 +42,7 @@ def read_notebook(content: bytes) -> NotebookNode:
         ValueError: If it is no notebook.
     """
     read: Any = nbformat.reads
-    notebook: NotebookNode = read(content.decode("utf-8"), as_version=4)
+    notebook: NotebookNode = read(content.decode("utf-8-sig"), as_version=4)
     return notebook
 
 

@@ -13,11 +13,13 @@ from nbgrader.apps.api import NbGraderAPI
 from nbgrader.coursedir import CourseDirectory
 from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
+from traitlets.config.loader import PyFileConfigLoader
 
 from dlcvgrade.course import Course
 from dlcvgrade.problems import NbgraderFailed
 from dlcvgrade.settings import SOURCE, configure
 
+CONFIG = "nbgrader_config.py"
 _REASON = re.compile(r"^[\w.]*(?:Error|Exception|Failed)\b.*")
 
 
@@ -31,6 +33,17 @@ def open_api(course: Course, root: Path, source: str = SOURCE) -> NbGraderAPI:
     """
     config = Config()
     configure(config, course, root=root, source=source)
+    return _api(config, root)
+
+
+def open_course(course: Course) -> NbGraderAPI:
+    """Return nbgrader's API for a course where it lies, set up by its own ``nbgrader_config.py`` if it has one."""
+    if not (course.root / CONFIG).is_file():
+        return open_api(course, course.root)
+    return _api(PyFileConfigLoader(CONFIG, path=str(course.root)).load_config(), course.root)
+
+
+def _api(config: Config, root: Path) -> NbGraderAPI:
     # The API lists the exchange when it starts; one that is surely there keeps it quiet on machines without.
     exchange = root / "build" / "exchange"
     exchange.mkdir(parents=True, exist_ok=True)
@@ -52,6 +65,8 @@ def failed(call: Callable[..., Mapping[str, Any]], *arguments: Any) -> str | Non
         result = call(*arguments)
     if result["success"]:
         return None
+    if str(result.get("error", "")).rstrip().endswith("KeyboardInterrupt"):
+        raise KeyboardInterrupt  # nbgrader catches this as well
     lines = f"{result.get('error', '')}\n{result.get('log', '')}".splitlines()
     reasons = [line.strip() for line in lines if _REASON.match(line.strip())]
     # nbgrader's own exception only says that something went wrong and where to read about it.

@@ -20,6 +20,7 @@ from dlcvgrade.course import Course
 from dlcvgrade.judge.bookkeeping import JudgeNotebook, SubmissionExporter
 from dlcvgrade.late import LatePenalty, record_due_dates
 from dlcvgrade.restore import RestoreCells
+from dlcvgrade.viewing import FILTERS, Undress
 
 SOURCE = "build/source"
 RELEASE = "assignments"
@@ -71,11 +72,16 @@ def configure(config: Config, course: Course, *, root: Path | None = None, sourc
     config.OverwriteCells.add_missing_cells = True
     # Student code runs in the judge's sandbox and nowhere else, and what a notebook printed scores nothing.
     config.Autograde.exporter_class = SubmissionExporter
-    config.Autograde.autograde_preprocessors = [JudgeNotebook, AssignLatePenalties, CheckCellMetadata]
+    config.Autograde.autograde_preprocessors = [JudgeNotebook, AssignLatePenalties]  # metadata is checked before
     config.JudgeNotebook.specs = str(course.specs)
     config.AssignLatePenalties.plugin_class = LatePenalty
     config.LatePenalty.percent_per_day = course.late.percent_per_day
     config.LatePenalty.days = course.late.days
 
-    db_url = config.CourseDirectory.db_url
-    config.GenerateAssignment.post_convert_hook = lambda **_: record_due_dates(course, db_url)
+    # Whatever a student writes is shown to whoever grades, in a page that may do all that the grader may do.
+    config.HTMLExporter.sanitize_html = True
+    config.HTMLExporter.filters = dict(FILTERS)
+    config.HTMLExporter.preprocessors = [Undress]
+
+    # The gradebook is looked up when it is needed: nbgrader_config.py may name another one below.
+    config.GenerateAssignment.post_convert_hook = lambda **_: record_due_dates(course, config.CourseDirectory.db_url)

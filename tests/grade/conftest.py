@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from nbgrader.apps.api import NbGraderAPI
 
 import dlcvkit
 from dlcvgrade.build import Built, build
 from dlcvgrade.course import Course, read_course
+from dlcvgrade.judge.judged import REPORT
+from dlcvgrade.notebooks import read_notebook
 from dlcvgrade.registry import KitRegistry
+from dlcvgrade.session import failed
 
 COURSE = """
 [course]
@@ -257,3 +263,73 @@ def knn_course(tmp_path_factory: pytest.TempPathFactory) -> Course:
 @pytest.fixture(scope="session")
 def knn_built(knn_course: Course) -> Built:
     return build(knn_course, registry=SubsetRegistry())
+
+
+@dataclass
+class Marked:
+    """One exercise of a submission that nbgrader has autograded."""
+
+    exercise: str
+    points: float | None
+    possible: float
+    verdict: str
+    reason: str
+
+
+@dataclass
+class Booked:
+    """A submission that nbgrader has autograded, as the gradebook and the autograded notebook have it."""
+
+    student: str
+    exercises: list[Marked]
+    penalty: float
+    failure: str | None
+
+    @property
+    def points(self) -> float:
+        return sum(exercise.points or 0.0 for exercise in self.exercises)
+
+
+def _marked(api: NbGraderAPI, stage: str, student: str, notebook: str) -> Iterator[Marked]:
+    places = api.coursedir.autograded_directory, api.coursedir.source_directory
+    graded, source = (
+        Path(api.coursedir.format_path(place, who, stage)) / f"{notebook}.ipynb"
+        for place, who in zip(places, (student, "."), strict=True)
+    )
+    reports = {}
+    for cell in read_notebook(graded.read_bytes()).cells if graded.is_file() else ():
+        for output in cell.get("outputs", []):
+            report = output.get("data", {}).get(REPORT, {})
+            if report.get("hidden"):
+                reports[report["exercise"]] = report
+    with api.gradebook as gradebook:
+        for cell in read_notebook(source.read_bytes()).cells:
+            if cell.metadata.get("nbgrader", {}).get("grade"):
+                name = cell.metadata["nbgrader"]["grade_id"]
+                exercise = f"{stage}/{name.removeprefix('check-')}"
+                grade = gradebook.find_grade(name, notebook, stage, student)
+                report = reports.get(exercise, {"verdict": "not_run", "reason": "there is no report"})
+                points = None if report["verdict"] == "could_not_check" else grade.score
+                reason = str(report["reason"] or "")
+                yield Marked(exercise, points, grade.max_score, report["verdict"], reason)
+
+
+@pytest.fixture(scope="session")
+def autograde() -> Callable[..., Booked]:
+    """A function that has nbgrader autograde one submission and reads what came of it."""
+
+    def autograde(api: NbGraderAPI, stage: str, student: str) -> Booked:
+        failure = failed(api.autograde, stage, student)
+        with api.gradebook as gradebook:
+            names = [notebook.name for notebook in gradebook.find_assignment(stage).notebooks]
+            penalty = float(gradebook.find_submission(stage, student).late_submission_penalty or 0.0)
+        exercises = [marked for name in names for marked in _marked(api, stage, student, name)]
+        return Booked(student, exercises, penalty, failure)
+
+    return autograde
+
+
+@pytest.fixture(scope="session")
+def autograde_all(autograde: Callable[..., Booked]) -> Callable[..., list[Booked]]:
+    """A function that does so for everybody who has handed in."""
+    return lambda api, stage: [autograde(api, stage, who) for who in sorted(api.get_submitted_students(stage))]

@@ -8,27 +8,32 @@ from rich.console import Console
 
 from dlcvgrade.demo import run_demo, unexpected
 from dlcvgrade.demo_bugs import BUGS
-from dlcvgrade.demo_class import STUDENTS
-from dlcvgrade.grading import ExerciseResult, SubmissionResult
+from dlcvgrade.demo_class import STUDENTS, students_of
 from dlcvgrade.problems import CourseProblems
 
 
 def result(student, *points):
-    exercises = tuple(ExerciseResult(f"a1/{i}", "knn", got, 2.0, "pass", "") for i, got in enumerate(points))
-    return SubmissionResult(student, "a1", exercises, 0.0, 0.0, {})
+    exercises = [{"exercise": f"a1/{i}", "points": got} for i, got in enumerate(points)]
+    total = sum(got or 0.0 for got in points)
+    return {"student": student, "points": total, "possible": 2.0 * len(points), "exercises": exercises}
 
 
 def test_class_is_large_enough_and_has_every_kind_of_trouble():
-    names = [student.name for student in STUDENTS]
-    assert len(set(names)) == len(names) >= 10
-    assert len(BUGS) == 3
-    assert all(len(functions) == 2 for functions in BUGS.values())
+    for stage, bugs in BUGS.items():
+        names = [student.name for student in students_of(stage)]
+        assert len(set(names)) == len(names) == 12
+        assert len(bugs) == 3 and set(bugs) <= set(names)
+        assert all(len(functions) == 2 for functions in bugs.values())
+    assert students_of("a9") == STUDENTS
 
 
 def test_unexpected_grades_are_told():
-    assert unexpected([result("correct", 2.0, 2.0), result("untouched", 0.0, 0.0), result("half-done", 2.0, 0.0)]) == []
-    assert unexpected([result("correct", 2.0, 0.0)]) == ["correct got some of the points; expected all"]
-    assert unexpected([result("untouched", None, 2.0)]) == ["untouched got some of the points; expected none"]
+    expected = [result("correct", 2.0, 2.0), result("untouched", 0.0, 0.0), result("half-done", 2.0, 0.0)]
+    assert unexpected(expected, STUDENTS) == []
+    assert unexpected([result("correct", 2.0, 0.0)], STUDENTS) == ["correct got some of the points; expected all"]
+    assert unexpected([result("untouched", None, 2.0)], STUDENTS) == [
+        "untouched got some of the points; expected none; undecided: a1/0"
+    ]
 
 
 @pytest.mark.parametrize("name", ["thesis.txt", "README.txt"])
@@ -46,9 +51,10 @@ def test_demo_grades_its_class_as_expected(knn_course, subset, tmp_path):
     out = tmp_path / "demo"
     code = run_demo(knn_course, out, registry=subset, console=Console(file=text, width=130))
     assert code == 0, text.getvalue()
-    for student in STUDENTS:
+    for student in students_of("a1"):
         assert student.name in text.getvalue()
-        assert (out / "feedback" / student.name / "a1" / "knn.html").is_file()
+        assert (out / "feedback" / "a1" / "students" / f"{student.name}.html").is_file()
+    assert (out / "feedback" / "a1" / "index.html").is_file()
     assert "takes the square root" in text.getvalue()
     rows = (out / "grades.csv").read_text().splitlines()
     scores = {row["student_id"]: float(row["score"]) for row in csv.DictReader(rows)}

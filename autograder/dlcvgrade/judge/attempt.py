@@ -12,20 +12,21 @@ import signal
 import sys
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import dlcvkit_calls
 import torch
-from IPython.core.inputtransformer2 import TransformerManager
 
 import dlcvkit
 from dlcvgrade.judge.encoding import Unencodable, decode, encode
 from dlcvgrade.judge.frames import FrameReader, pack
-from dlcvkit.checking import Case, Finding, Function, Kind
+from dlcvkit.checking import Case, Exercise, Finding, ForwardBackward, Function, Kind, Module, Stepper
 from dlcvkit.checking.cases import with_gaps
 from dlcvkit.checking.loops import find_loop
 from dlcvkit.checking.observe import observe, probe
+from dlcvkit.checking.watching import AUTOGRAD, TORCH_LAYERS
 
 _MOMENT = 0.5
 _MEMORY_WORDS = ("can't allocate memory", "not enough memory", "cannot allocate memory", "bad_alloc")
@@ -71,19 +72,6 @@ def _no_input(*args: Any) -> str:
     raise EOFError("nobody answers while grading")
 
 
-_BODY_MAGICS = ("%%time", "%%timeit", "%%capture", "%%prun")
-
-
-def as_python(source: str) -> str:
-    """Return a cell's text as Python: magics and shell lines as calls, which do nothing when grading."""
-    lines = source.split("\n")
-    if lines[0].split(" ")[0] in _BODY_MAGICS:
-        source = "\n".join(["", *lines[1:]])
-    transform: Any = TransformerManager().transform_cell
-    text: str = transform(source)
-    return text
-
-
 class CellTooSlow(BaseException):
     """The notebook's cells have had their time; not an ``Exception``, so that a cell's own handlers let it pass."""
 
@@ -96,7 +84,7 @@ def run_cells(cells: list[str], seconds: float) -> tuple[dict[str, Any], list[li
     """Run cells in order in one namespace, as a kernel does; one that raises does not stop the next.
 
     Args:
-        cells: Their texts.
+        cells: Their texts, plain Python.
         seconds: Wall time for all of them; after that each has a moment still, which is enough to define functions.
             A training run that should not be there must not cost the exercises that come after it.
 
@@ -113,9 +101,8 @@ def run_cells(cells: list[str], seconds: float) -> tuple[dict[str, Any], list[li
         signal.signal(signal.SIGALRM, _stop_cell)
         signal.setitimer(signal.ITIMER_REAL, max(end - time.monotonic(), _MOMENT))
         try:
-            text = as_python(source)
-            linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
-            exec(compile(text, name, "exec"), module.__dict__)
+            linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+            exec(compile(source, name, "exec", dont_inherit=True), module.__dict__)
         except BaseException as error:
             failures.append([number, type(error).__name__[:40]])
         finally:
@@ -134,43 +121,59 @@ def _is_memory(error: BaseException | None, text: str = "") -> bool:
     return isinstance(error, MemoryError) or any(word in text.lower() for word in _MEMORY_WORDS)
 
 
-def _observed(exercise: Function, functions: list[Any], inputs: dict[str, Any]) -> tuple[bytes, Any, bool]:
+def _observed(exercise: Exercise, functions: list[Any], inputs: dict[str, Any]) -> tuple[bytes, Any, bool]:
     """Return the reply for one case, the result, and whether it is one."""
     observation = observe(exercise, functions, inputs)
     problem = observation.problem
     if problem is None:
         node, body = encode(observation.result)
         return pack({"case": node}, body), observation.result, True
+    if observation.lost:
+        node, body = encode(observation.result)
+        told = {"case": node, "problem": _finding(problem), "lost": observation.lost}
+        return pack(told, body), observation.result, True
     if _is_memory(None, problem.text) or problem.diagnosis == "MemoryError":
         return pack({"failed": "out_of_memory"}), None, False
     return pack({"problem": _finding(problem)}), None, False
 
 
-def _try_cases(request: Any, body: bytes, functions: list[Any], reply: int) -> None:
-    exercise = Function(
+def _half_exercise(request: Any, input_names: Iterable[str]) -> Exercise:
+    """Return an exercise that can be run and not judged: no reference, no cases, no points of its own."""
+    names = {"ForwardBackward": ForwardBackward, "Stepper": Stepper, "Module": Module}
+    protocol: Any = names.get(request["protocol"], Function)
+    options = {} if request["upstream"] is None else {"upstream": request["upstream"]}
+    exercise: Exercise = protocol(
         functions=tuple(request["functions"]),
-        cases=[Case()],
-        points={"answer": 1},
+        cases=[Case(**dict.fromkeys(input_names))],
+        points=dict.fromkeys(request["quantities"], 1),
         forbidden=frozenset(request["forbidden"]),
         call=dlcvkit_calls.CALLS.get(request["exercise"]),
         uses_global_random_state=request["uses_global_random_state"],
         id=request["exercise"],
+        **options,
     )
+    return exercise
+
+
+def _try_cases(request: Any, body: bytes, functions: list[Any], reply: int) -> None:
+    cases = decode(request["inputs"], body)
+    exercise = _half_exercise(request, {name for case in cases for name in case})
     if request["loop_free"]:
         # The judge reads the same from the text; here names are followed to where they really lead.
         loop = next((loop for loop in map(find_loop, functions) if loop is not None), None)
         if loop is not None:
             _write(reply, pack({"problem": {"kind": Kind.LOOP.name, "function": loop.function, "line": loop.line}}))
             return
-    cases = decode(request["inputs"], body)
 
     def inputs(number: int) -> dict[str, Any]:
         def placed(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {name: placed(inner) for name, inner in value.items()}
             if not isinstance(value, torch.Tensor):
                 return value
             return with_gaps(value) if request["strided"][number] and value.dim() else value.clone()
 
-        return {name: placed(value) for name, value in cases[number].items()}
+        return dict(placed(cases[number]))
 
     first: Any = None
     for number in range(len(cases)):
@@ -180,6 +183,36 @@ def _try_cases(request: Any, body: bytes, functions: list[Any], reply: int) -> N
             return
         first = result if number == 0 else first
     _write(reply, pack({"probe": _finding(probe(exercise, functions, lambda: inputs(0), first))}))
+
+
+def warm_up() -> None:
+    """Do once, in the process that is forked, what is slow the first time; no student code has a part in it."""
+
+    def compute(x: torch.Tensor, y: torch.Tensor) -> list[Any]:
+        scores = x @ x.T
+        loss = (scores - scores.amax(dim=1, keepdim=True)).exp().sum().log() / x.shape[0]
+        order = scores.argsort(dim=1)[:, :1].mode(dim=1).values
+        for row in scores:
+            loss = loss + (row > 0).sum() + float(row[0])
+        z = torch.zeros_like(x)
+        z[range(len(y)), y] += 1
+        torch.cat([z.clamp(min=0), torch.where(x > 0, x, -x)]).reshape(-1).sort().values.cumsum(0).sqrt_()
+        return [loss, order, z.mean(dim=0).tolist(), float(loss)]
+
+    exercise = Function(
+        functions=("compute",), cases=[Case(x=None, y=None)], points={"answer": 1}, forbidden=TORCH_LAYERS | AUTOGRAD
+    )
+    with torch.no_grad():
+        for dtype in (torch.float64, torch.float32):
+            drawn = {"x": torch.linspace(0, 1, 12, dtype=dtype).reshape(3, 4), "y": torch.arange(3)}
+            header, body = FrameReader(2**20, 2**20, 2**20).feed(pack(*encode(drawn)))[0]
+            inputs = decode(header, body)
+            frame, result, _ = _observed(exercise, [compute], inputs)
+            assert frame
+            spaced = {name: with_gaps(value) for name, value in inputs.items()}
+            probe(exercise, [compute], partial(dict, spaced), result)
+    _observed(exercise, [lambda x, y: missing], inputs)  # type: ignore[name-defined]  # noqa: F821
+    find_loop(compute)
 
 
 def answer(request_fd: int, reply_fd: int) -> None:

@@ -2,36 +2,116 @@
 
 from __future__ import annotations
 
-import ast
 import queue
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
-from pathlib import Path
 
 import torch
 
-import dlcvkit
 from dlcvgrade.course import Course, Stage
 from dlcvgrade.judge.judging import Judge, Verdict, failed, judge_answer
 from dlcvgrade.judge.limits import Limits
-from dlcvgrade.judge.results import Graded, folder_hash
+from dlcvgrade.judge.material import Material, answer_file, material_of
+from dlcvgrade.judge.results import Graded
 from dlcvgrade.judge.resume import Identity
 from dlcvgrade.judge.sandbox import Isolation
-from dlcvgrade.judge.submissions import Release, Submission, Unreadable, digest, read_work, releases
+from dlcvgrade.judge.submissions import Release, Submission, Unreadable, digest, read_work
 from dlcvgrade.judge.workers import Worker
-from dlcvgrade.problems import CourseProblems, Problem
-from dlcvgrade.registry import KitRegistry, Registry
-from dlcvkit.checking import Exercise, SavedAnswer, SpecsNotFound, hidden_exercise
+from dlcvgrade.registry import Registry
+from dlcvkit.checking import SavedAnswer
 
 NOT_HANDED_IN = "{notebook}.ipynb was not handed in"
 NOT_READ = "{notebook}.ipynb {why}"
+NOT_OPENED = "{notebook}.ipynb could not be opened: {why}; this is a fault of the grader's machine"
+BROKE = "the grader broke down ({error}); this is its own fault, not that of the code"
 
 
-class Grader:
-    """Grades submissions of one stage.
+class Examiner:
+    """Grades one submission after the other.
+
+    Args:
+        material: What the stage consists of.
+        isolation: What the workers run in; its level decides whether they are sandboxed.
+        limits: What an exercise and a submission may use.
+        seed: Seed of every submission; None draws one for each.
+        device: Where expected values are computed, ``cpu`` or ``cuda``.
+    """
+
+    def __init__(
+        self,
+        material: Material,
+        isolation: Isolation,
+        *,
+        limits: Limits | None = None,
+        seed: int | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.material, self.isolation, self.seed, self.device = material, isolation, seed, device
+        self.limits = limits or Limits()
+
+    def worker(self) -> Worker:
+        """Return a worker for this stage, to be used as a context."""
+        exercises = list(self.material.exercises.values())
+        return Worker(exercises, is_sandboxed=self.isolation.level == "bubblewrap")
+
+    def grade_one(self, submission: Submission, worker: Worker) -> Graded:
+        """Grade one submission; nothing in it raises here, and what breaks in the grader leaves it undecided."""
+        start = time.monotonic()
+        deadline = start + self.limits.submission_seconds
+        seed = secrets.randbelow(2**31) if self.seed is None else self.seed
+        judge = Judge(self.material.exercises, worker, self.limits, self.device)
+        verdicts: dict[str, Verdict] = {}
+        notebooks: dict[str, str] = {}
+        notes: list[str] = []
+        for name in self._graded(submission):
+            release, ids = self.material.releases[name], self.material.ids[name]
+            try:
+                found, mended = judge_notebook(judge, submission, name, release, ids, seed, deadline)
+            except Exception as error:
+                reason = BROKE.format(error=type(error).__name__)
+                found = {i: failed(self.material.exercises[i], "could_not_check", reason) for i in ids}
+                mended = ()
+            verdicts |= found
+            notebooks |= dict.fromkeys(found, name)
+            notes += [f"{name}: {note}" for note in mended]
+        return Graded(
+            submission.student, self.material.stage, seed, verdicts, notebooks, tuple(notes), self.isolation,
+            self.hashes_of(submission), time.monotonic() - start,
+        )  # fmt: skip
+
+    def undecided(self, submission: Submission, reason: str) -> Graded:
+        """Return the result of a submission that could not be graded: every exercise says why."""
+        graded = {i: name for name in self._graded(submission) for i in self.material.ids[name]}
+        verdicts = {i: failed(self.material.exercises[i], "could_not_check", reason) for i in graded}
+        hashes = self.hashes_of(submission)
+        return Graded(
+            submission.student, self.material.stage, self.seed or 0, verdicts, graded, (), self.isolation, hashes, 0.0
+        )
+
+    def identity(self, submission: Submission) -> Identity:
+        """Return what a stored result must agree with so that the submission need not be graded again."""
+        ids = [exercise for name in self._graded(submission) for exercise in self.material.ids[name]]
+        hashes = self.hashes_of(submission)
+        return Identity(submission.student, self.material.stage, ids, hashes, self.isolation.level, self.seed)
+
+    def answers(self, submission: Submission) -> list[str]:
+        """Return the names of the files that saved answers of the graded notebooks are handed in as."""
+        return list(self.material.answer_files(self._graded(submission)))
+
+    def hashes_of(self, submission: Submission) -> dict[str, str]:
+        """Return the SHA-256 of what was handed in and of everything else that its result depends on."""
+        answers = [submission.folder / name for name in self.answers(submission)]
+        return {"submission": digest([*submission.notebooks.values(), *answers]), **self.material.hashes}
+
+    def _graded(self, submission: Submission) -> list[str]:
+        return [name for name in self.material.releases if not submission.is_partial or name in submission.notebooks]
+
+
+class Grader(Examiner):
+    """Grades submissions of one stage of a course.
 
     Args:
         course: The course.
@@ -40,6 +120,7 @@ class Grader:
         limits: What an exercise and a submission may use.
         seed: Seed of every submission; None draws one for each.
         registry: Where exercises stand; the kit's if None.
+        device: Where expected values are computed, ``cpu`` or ``cuda``.
 
     Raises:
         CourseProblems: If a source is not sound, or an exercise has no hidden cases.
@@ -54,90 +135,43 @@ class Grader:
         limits: Limits | None = None,
         seed: int | None = None,
         registry: Registry | None = None,
+        device: str = "cpu",
     ) -> None:
-        registry = registry or KitRegistry()
-        self._stage, self._seed, self._limits = stage, seed, limits or Limits()
-        self.isolation = isolation
-        self._releases = releases(course, stage, registry)
-        self._ids = {name: list(registry.ids(stage.name, name)) for name in self._releases}
-        try:
-            self._exercises: dict[str, Exercise] = {
-                exercise: hidden_exercise(exercise, course.specs) for ids in self._ids.values() for exercise in ids
-            }
-        except SpecsNotFound as error:
-            raise CourseProblems([Problem(str(course.specs), str(error))]) from None
-        self._hashes = {
-            "specs": folder_hash(course.specs / stage.name),
-            "kit": folder_hash(Path(dlcvkit.__file__).parent),
-        }
+        super().__init__(material_of(course, stage, registry), isolation, limits=limits, seed=seed, device=device)
 
-    def grade(self, submissions: Sequence[Submission], jobs: int = 1) -> Iterator[Graded]:
+    def grade(
+        self, submissions: Sequence[Submission], jobs: int = 1, keep: Callable[[Graded], None] = lambda graded: None
+    ) -> Iterator[Graded]:
         """Grade submissions and yield each result as it comes.
 
         Args:
             submissions: What was handed in.
             jobs: How many to grade at a time, each in a worker of its own.
+            keep: Called with each result as soon as it is there, before whoever reads the results gets to it.
         """
         torch.set_num_threads(1)  # comparing is quick; threads would fight with the workers for the processors
         idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-        is_sandboxed = self.isolation.level == "bubblewrap"
+        jobs = max(1, min(jobs, len(submissions)))
         with ExitStack() as stack:
-            for _ in range(max(1, min(jobs, len(submissions)))):
-                worker = Worker(list(self._exercises.values()), is_sandboxed=is_sandboxed)
-                idle.put(stack.enter_context(worker))
+            for _ in range(jobs):
+                idle.put(stack.enter_context(self.worker()))
 
             def work(submission: Submission) -> Graded:
                 worker = idle.get()
                 try:
-                    return self.grade_one(submission, worker)
+                    graded = self.grade_one(submission, worker)
                 finally:
                     idle.put(worker)
+                keep(graded)
+                return graded
 
-            pool = stack.enter_context(ThreadPoolExecutor(max(1, jobs)))
-            waiting = [pool.submit(work, submission) for submission in submissions]
+            pool = stack.enter_context(ThreadPoolExecutor(jobs))
             try:
-                for done in as_completed(waiting):
+                # The futures are not held on to: a large class's results need not all stay in memory.
+                for done in as_completed([pool.submit(work, submission) for submission in submissions]):
                     yield done.result()
             finally:
                 pool.shutdown(cancel_futures=True)
-
-    def grade_one(self, submission: Submission, worker: Worker) -> Graded:
-        """Grade one submission; nothing in it raises here."""
-        start = time.monotonic()
-        deadline = start + self._limits.submission_seconds
-        seed = secrets.randbelow(2**31) if self._seed is None else self._seed
-        judge = Judge(self._exercises, worker, self._limits)
-        verdicts: dict[str, Verdict] = {}
-        notebooks: dict[str, str] = {}
-        notes: list[str] = []
-        for name in self._graded(submission):
-            release = self._releases[name]
-            found, mended = judge_notebook(judge, submission, name, release, self._ids[name], seed, deadline)
-            verdicts |= found
-            notebooks |= dict.fromkeys(found, name)
-            notes += [f"{name}: {note}" for note in mended]
-        return Graded(
-            submission.student, self._stage.name, seed, verdicts, notebooks, tuple(notes), self.isolation,
-            self._hashes_of(submission), time.monotonic() - start,
-        )  # fmt: skip
-
-    def identity(self, submission: Submission) -> Identity:
-        """Return what a stored result must agree with so that the submission need not be graded again."""
-        ids = [exercise for name in self._graded(submission) for exercise in self._ids[name]]
-        hashes = self._hashes_of(submission)
-        return Identity(submission.student, self._stage.name, ids, hashes, self.isolation.level, self._seed)
-
-    def _graded(self, submission: Submission) -> list[str]:
-        return [name for name in self._releases if not submission.is_partial or name in submission.notebooks]
-
-    def _hashes_of(self, submission: Submission) -> dict[str, str]:
-        answers = [
-            submission.folder / answer_file(self._releases[name], exercise)
-            for name in self._graded(submission)
-            for exercise in self._ids[name]
-            if isinstance(self._exercises[exercise], SavedAnswer)
-        ]
-        return {"submission": digest([*submission.notebooks.values(), *answers]), **self._hashes}
 
 
 def judge_notebook(
@@ -180,26 +214,13 @@ def judge_notebook(
     else:
         try:
             work = read_work(submission.notebooks[name], release)
-        except (Unreadable, OSError) as error:
-            why = str(error) if isinstance(error, Unreadable) else f"cannot be read: {error.strerror}"
-            reason = NOT_READ.format(notebook=name, why=why)
+        except Unreadable as error:
+            reason = NOT_READ.format(notebook=name, why=error)
             verdicts |= {i: failed(exercises[i], "not_run", reason) for i in ids}
+        except OSError as error:
+            reason = NOT_OPENED.format(notebook=name, why=error.strerror or type(error).__name__)
+            verdicts |= {i: failed(exercises[i], "could_not_check", reason) for i in ids}
         else:
             verdicts |= judge.judge(work, ids, seed, deadline)
             notes = work.notes
     return {i: verdicts[i] for i in exercise_ids}, notes
-
-
-def answer_file(release: Release, exercise_id: str) -> str:
-    """Return the name of the file that a saved answer is handed in as: what the release's check passes.
-
-    Raises:
-        ValueError: If the check passes no plain file name.
-    """
-    source = release.known[f"check-{exercise_id.partition('/')[2]}"].source
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and len(node.args) == 2 and isinstance(node.args[1], ast.Constant):
-            name = str(node.args[1].value)
-            if name == Path(name).name:
-                return name
-    raise ValueError(f"the check of {exercise_id} passes no file name")

@@ -10,7 +10,7 @@ import dlcvkit
 from dlcvgrade.judge.calls import MODULE, calls_module
 from dlcvkit.checking import Exercise
 
-WORKER_FILES = ("worker.py", "attempt.py", "encoding.py", "frames.py", "syscalls.py")
+WORKER_FILES = ("worker.py", "attempt.py", "encoding.py", "forking.py", "frames.py", "syscalls.py")
 
 
 def fill_box(box: Path, exercises: Iterable[Exercise]) -> None:

@@ -19,7 +19,7 @@ from dlcvgrade.judge.rules import Text, find_forbidden, find_loop_in, find_tampe
 from dlcvgrade.judge.submissions import Work
 from dlcvgrade.judge.telling import error_name, loop_finding, retell, type_name
 from dlcvgrade.judge.workers import Run, Worker, WorkerFailed
-from dlcvkit.checking import Exercise, Finding, Kind, Quantity, Report, SavedAnswer, messages
+from dlcvkit.checking import Exercise, Finding, ForwardBackward, Kind, Quantity, Report, SavedAnswer, messages
 from dlcvkit.checking.render import as_json
 
 CASE_STEP = 7919
@@ -63,8 +63,12 @@ class Verdict:
         """Return it for a result: no input, no value, no hidden test's text."""
         told = as_json(self.report)
         del told["earned"], told["hidden"]
+        for part, quantity in zip(told["quantities"], self.report.quantities, strict=True):
+            finding = quantity.finding
+            part["diagnosis"], part["hint"] = (finding.diagnosis, finding.hint) if finding else (None, None)
         if self.reason is not None:
-            told |= {"reason": self.reason, "diagnosis": None, "hint": None}
+            same = {"reason": self.reason, "diagnosis": None, "hint": None}
+            told |= {**same, "quantities": [part | same for part in told["quantities"]]}
         return {**told, "verdict": self.verdict, "points": self.points, "seconds": round(self.seconds, 3)}
 
 
@@ -95,11 +99,13 @@ class Judge:
         exercises: Id to exercise with its hidden cases; held here and nowhere else.
         worker: Where student code runs.
         limits: What it may use.
+        device: Where expected values are computed and compared, ``cpu`` or ``cuda``; the worker is always on the CPU.
     """
 
     exercises: Mapping[str, Exercise]
     worker: Worker
     limits: Limits = field(default_factory=Limits)
+    device: str = "cpu"
 
     def judge(self, work: Work, exercise_ids: Sequence[str], seed: int, deadline: float) -> dict[str, Verdict]:
         """Judge the exercises of one notebook.
@@ -123,7 +129,7 @@ class Judge:
                     reason = NO_TIME_LEFT.format(seconds=self.limits.submission_seconds)
                     verdicts[exercise_id] = failed(exercise, "timeout", reason)
                 else:
-                    verdicts[exercise_id] = self._judge_one(exercise, work, text, seed, left)
+                    verdicts[exercise_id] = self._judge_one(exercise, text, seed, left)
             except WorkerFailed as error:
                 verdicts[exercise_id] = failed(exercise, "could_not_check", LOST.format(why=error))
             except Exception as error:  # the grader's own fault, whatever it is: it costs nobody points
@@ -131,9 +137,9 @@ class Judge:
                 verdicts[exercise_id] = _found(exercise, finding)
         return verdicts
 
-    def _judge_one(self, exercise: Exercise, work: Work, text: Text, seed: int, left: float) -> Verdict:
-        inputs = _Inputs(exercise, exercise_seed(seed, exercise.id))
-        request = _request(exercise, work, inputs, self.limits.cell_share * min(left, self.limits.wall_seconds))
+    def _judge_one(self, exercise: Exercise, text: Text, seed: int, left: float) -> Verdict:
+        inputs = _Inputs(exercise, exercise_seed(seed, exercise.id), self.device)
+        request = _request(exercise, text, inputs, self.limits.cell_share * min(left, self.limits.wall_seconds))
         run = self.worker.run(request, self.limits, left)
         if run.is_lost:  # perhaps not the student's fault; a second time it is taken for one
             run = self.worker.run(request, self.limits, left)
@@ -144,7 +150,7 @@ class Judge:
             return _Reading(exercise, inputs, run, text).verdict()
         except IndexError:
             return failed(exercise, "crash", CRASH.format(how="exit code 0"), run.seconds)
-        except (Undecodable, KeyError, TypeError, AttributeError, ValueError):
+        except (Undecodable, KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError):
             return failed(exercise, "crash", MALFORMED, run.seconds)
 
     def _ended_badly(self, exercise: Exercise, run: Run, left: float) -> Verdict | None:
@@ -176,8 +182,12 @@ class Judge:
 class _Inputs:
     """The inputs of an exercise's cases; built anew each time, so that nothing can have changed them."""
 
-    def __init__(self, exercise: Exercise, seed: int) -> None:
-        self._exercise, self._seed = exercise, seed
+    def __init__(self, exercise: Exercise, seed: int, device: str = "cpu") -> None:
+        self._exercise, self._seed, self.device = exercise, seed, device
+
+    def on_device(self, number: int) -> dict[str, Any]:
+        """Return the inputs of a case where the expected values are computed."""
+        return self._exercise.cases[number].build(self._seed + CASE_STEP * number, self.device)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         return self._exercise.cases[number].build(self._seed + CASE_STEP * number)
@@ -186,15 +196,28 @@ class _Inputs:
         return len(self._exercise.cases)
 
 
-def _request(exercise: Exercise, work: Work, inputs: _Inputs, cell_seconds: float) -> bytes:
+def _moved(value: Any, device: str) -> Any:
+    """Return a decoded result with its tensors on a device."""
+    if isinstance(value, torch.Tensor):
+        # What cannot be compared is decoded as a tensor on meta, which cannot be moved.
+        return value if value.is_meta else value.to(device)
+    if isinstance(value, dict):
+        return {key: _moved(inner, device) for key, inner in value.items()}
+    return type(value)(_moved(inner, device) for inner in value) if isinstance(value, list | tuple) else value
+
+
+def _request(exercise: Exercise, text: Text, inputs: _Inputs, cell_seconds: float) -> bytes:
     node, body = encode([inputs[number] for number in range(len(inputs))])
     header = {
         "exercise": exercise.id,
+        "protocol": type(exercise).__name__,
+        "upstream": dict(exercise.upstream) if isinstance(exercise, ForwardBackward) else None,
+        "quantities": list(exercise.points),
         "functions": list(exercise.functions),
         "forbidden": sorted(exercise.forbidden),
         "loop_free": exercise.is_loop_free,
         "uses_global_random_state": exercise.uses_global_random_state,
-        "cells": list(work.cells),
+        "cells": text.cells,
         "cell_seconds": cell_seconds,
         "inputs": node,
         "strided": [case.is_strided for case in exercise.cases],
@@ -259,13 +282,20 @@ class _Reading:
         frames = self._run.frames[1:]
         for number, (header, body) in enumerate(frames[: len(self._inputs)]):
             name = self._exercise.cases[number].name
+            problem = None
             if "problem" in header:
-                return retell(header["problem"], self._exercise, self._inputs[number], self._text).in_case(name)
+                problem = retell(header["problem"], self._exercise, self._inputs[number], self._text).in_case(name)
+            lost = [quantity for quantity in header.get("lost", ()) if quantity in self._exercise.points]
+            if problem is not None and not lost:
+                return problem
             result = decode(header["case"], body)
             try:
-                outcomes = self._exercise.judge(self._inputs[number], result)
+                placed = _moved(result, self._inputs.device)
+                outcomes = self._exercise.judge(self._inputs.on_device(number), placed)
             except Exception as error:
                 return _reference_failed(error).in_case(name)
+            if problem is not None:
+                outcomes |= dict.fromkeys(lost, (problem, None))
             for quantity, (finding, scaled) in outcomes.items():
                 if finding is not None:
                     self._findings.setdefault(quantity, finding.in_case(name))
@@ -299,7 +329,7 @@ def judge_answer(exercise: SavedAnswer, path: Path, seed: int) -> Verdict:
     start = time.monotonic()
     inputs = _Inputs(exercise, exercise_seed(seed, exercise.id))
     findings: dict[str, Finding] = {}
-    if path.is_symlink():
+    if path.is_symlink() or (path.is_file() and path.stat().st_nlink > 1):
         return failed(exercise, "missing", LINKED.format(name=path.name))
     file: Any = path
     for number, case in enumerate(exercise.cases):

@@ -18,6 +18,7 @@ from dlcvgrade.judge.judging import Verdict
 from dlcvgrade.judge.sandbox import Isolation
 
 FORMAT = 1
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Graded:
         notebooks: Exercise id to the notebook it belongs to.
         notes: What was mended in the notebooks, one line each.
         isolation: What stood between the student's code and the machine.
-        hashes: SHA-256 of the submission, the specs and the kit.
+        hashes: SHA-256 of the submission, the specs, the kit and the judge.
         seconds: Wall time.
     """
 
@@ -94,16 +95,25 @@ def printable(text: str) -> str:
 
 def result_path(folder: Path, student: str) -> Path:
     """Return the file in ``folder`` that holds a student's result."""
-    name = quote(student.encode("utf-8", "surrogateescape"), safe="")
-    return folder / f"{name.replace('.', '%2E')[:200]}.json"
+    raw = student.encode("utf-8", "surrogateescape")
+    name = quote(raw, safe="").replace(".", "%2E")
+    if len(name) > _LONGEST_NAME or "~" in name:  # so that no other name looks like a shortened one
+        name = f"{name[: _LONGEST_NAME - 65]}~{hashlib.sha256(raw).hexdigest()}"
+    return folder / f"{name}.json"
 
 
-def write_result(graded: Graded, folder: Path) -> Path:
-    """Write a result to ``folder`` in one step and return its path."""
+def write_result(student: str, result: Mapping[str, Any], folder: Path) -> Path:
+    """Write a result to ``folder`` in one step and return its path.
+
+    Args:
+        student: The student's id, as it names the folder that was handed in.
+        result: The result, from ``Graded.as_json``.
+        folder: Made if it is not there.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    path = result_path(folder, graded.student)
+    path = result_path(folder, student)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(graded.as_json(), indent=1) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     partial.replace(path)
     return path
 

@@ -21,7 +21,7 @@ class Identity:
         student: The student's id.
         stage: Such as ``a1``.
         exercises: Ids of the exercises that would be graded, in order.
-        hashes: SHA-256 of the submission, the specs and the kit.
+        hashes: SHA-256 of the submission, the specs, the kit and the judge.
         level: Level of isolation.
         seed: Seed that is asked for; None if any will do.
     """

@@ -12,17 +12,16 @@ make a wrong answer right: answers are compared outside.
 from __future__ import annotations
 
 import ast
+import dis
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from IPython.core.inputtransformer2 import TransformerManager
-
+from dlcvgrade.judge.python_text import python_cells
 from dlcvkit.checking import Exercise
 from dlcvkit.checking.loops import Loop, find_loop
 from dlcvkit.checking.watching import AUTOGRAD, TORCH_LAYERS
 
-MAX_SOURCE = 2_000_000
 _TAMPERING_MODULES = (
     "ctypes", "_ctypes", "dlcvgrade", "dlcvkit_calls", "dlcvkit.exercises", "dlcvkit.checking.observe",
     "dlcvkit.checking.watching", "dlcvkit.checking.values", "torch.overrides", "torch.utils._python_dispatch",
@@ -36,6 +35,14 @@ _WATCHED_ROOTS = frozenset({"torch", "dlcvkit", "builtins"})
 _CHANGERS = frozenset({"setattr", "delattr", "vars"})
 _OPEN_SETTINGS = "torch.backends."
 _AUTOGRAD_NAMES = frozenset({"backward", "requires_grad_", "vjp", "jvp", "jacobian", "autograd", "enable_grad"})
+_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+_Bindings = dict[str, list[ast.stmt]]
+# Ready-made in another library, or where the watch cannot look: it sees the thread that it was set up in and no other.
+_ELSEWHERE = frozenset(
+    "sklearn scipy torchvision skimage cv2 jax tensorflow numba threading _thread concurrent multiprocessing".split()
+)
+_HIDDEN_WAYS = frozenset({"__import__", "eval", "exec", "importlib.import_module", "importlib.__import__"})
+_BUILTINS = ("builtins.", "__builtins__.")
 _LAYER_MODULES = frozenset({"torch.nn", "torch.nn.functional"})
 
 
@@ -44,16 +51,20 @@ class Text:
     """A submission's code, read but not run.
 
     Attributes:
+        cells: The cells as Python, each of them: what is run is what was read.
         functions: Name to the function that the last definition of it makes, in one namespace, without defaults.
         names: Names of the classes that it defines.
         trees: The syntax trees of the cells that could be read.
+        imported: Name to the module, or the thing in one, that it is imported from.
         tampering: What only somebody needs who wants to get around the checks, as (the function that it stands in or
             None, what it is); empty for honest work.
     """
 
+    cells: list[str] = field(default_factory=list)
     functions: dict[str, types.FunctionType] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     trees: list[ast.Module] = field(default_factory=list)
+    imported: dict[str, str] = field(default_factory=dict)
     tampering: list[tuple[str | None, str]] = field(default_factory=list)
 
 
@@ -61,29 +72,28 @@ def read_text(cells: Sequence[str], released: frozenset[str] = frozenset()) -> T
     """Read a submission's code cells.
 
     Args:
-        cells: Their texts, in order; a cell that is no Python is left out.
+        cells: Their texts, in order; a cell that is no Python is left out, here and in the worker.
         released: Texts that stand in the release as they are, in which nothing is looked for.
     """
     text = Text()
     readable: list[tuple[str, ast.Module]] = []
-    for source in cells:
-        try:
-            tree = ast.parse(TransformerManager().transform_cell(source[:MAX_SOURCE]))  # type: ignore[no-untyped-call]
-            code = compile(tree, "<submission>", "exec", dont_inherit=True)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+    for cell in python_cells(cells):
+        text.cells.append(cell.text)
+        if cell.read is None:
             continue
-        readable.append((source, tree))
+        tree, code = cell.read
+        readable.append((cell.source, tree))
         text.names |= {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
         defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType) and constant.co_name in defined and not constant.co_freevars:
                 text.functions[constant.co_name] = types.FunctionType(constant, text.functions)
     text.trees = [tree for _, tree in readable]
-    imported = dict(_imports(text.trees))
+    text.imported = dict(_imports(text.trees))
     own = [tree for source, tree in readable if source.strip() not in released]
     for statement in (statement for tree in own for statement in tree.body):
-        home = statement.name if isinstance(statement, ast.FunctionDef) else None
-        text.tampering += [(home, sign) for sign in _tampering(statement, imported)]
+        home = statement.name if isinstance(statement, _Definition) else None
+        text.tampering += [(home, sign) for sign in _tampering(statement, text.imported)]
     return text
 
 
@@ -133,36 +143,60 @@ def find_loop_in(exercise: Exercise, text: Text) -> Loop | None:
 def find_tampering(exercise: Exercise, text: Text) -> str | None:
     """Return what a submission does to get around the rules of an exercise, or None.
 
-    What stands outside of functions counts for every exercise, what stands in one for those that can come to it.
+    What stands outside of functions and classes counts for every exercise, what stands in one for those that can come
+    to it.
     """
     if not (exercise.forbidden or exercise.is_loop_free):
         return None
-    reached = {function.name for function in _reachable(exercise.functions, _definitions(text))}
+    reached = {name for name, _ in _reachable(exercise.functions, _definitions(text))}
     return next((sign for home, sign in text.tampering if home is None or home in reached), None)
 
 
-def _definitions(text: Text) -> dict[str, ast.FunctionDef]:
-    return {node.name: node for tree in text.trees for node in tree.body if isinstance(node, ast.FunctionDef)}
+def _definitions(text: Text) -> _Bindings:
+    """Return name to the statements that may have bound it, when the last cell has run."""
+    found: _Bindings = {}
+    for statement in (statement for tree in text.trees for statement in tree.body):
+        if isinstance(statement, _Definition):
+            found[statement.name] = [statement]
+            continue
+        nodes = list(ast.walk(statement))
+        names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        names |= {node.name for node in nodes if isinstance(node, _Definition)}
+        is_plain = isinstance(statement, ast.Assign | ast.AnnAssign)
+        for name in names:
+            found[name] = [*([] if is_plain else found.get(name, [])), statement]
+    return found
 
 
 def find_forbidden(exercise: Exercise, text: Text) -> str | None:
-    """Return the name of a forbidden operation that the exercise's functions call as ``torch`` or ``x.name``, or None.
+    """Return the name of what the exercise's functions use against its rules, or None.
 
-    Only what no reading can take for something else counts; the rest is seen when it is called.
+    Only what no reading can take for something else counts: forbidden operations by their full names, other libraries
+    and threads, and names that are put together at run time. The rest is seen when it is called.
     """
     if not exercise.forbidden:
         return None
-    imported = dict(_imports(text.trees))
     plain = exercise.forbidden - AUTOGRAD - TORCH_LAYERS
-    for function in _reachable(exercise.functions, _definitions(text)):
-        for node in ast.walk(function):
-            if not isinstance(node, ast.Call):
+    for _, definition in _reachable(exercise.functions, _definitions(text)):
+        own = dict(_imports([definition]))
+        imported = {**text.imported, **own}
+        looked_up = _looked_up(definition)
+        for node in ast.walk(definition):
+            if not isinstance(node, ast.Name | ast.Attribute):
                 continue
-            dotted = _dotted(node.func)
-            head, _, rest = dotted.partition(".")
+            head, _, rest = _dotted(node).partition(".")
+            if head not in own and head not in looked_up:
+                continue  # an argument or a variable of the function that happens to have this name
             whole = ".".join(part for part in (imported.get(head, head), rest) if part)
+            for prefix in _BUILTINS:
+                whole = whole.removeprefix(prefix)
             module, _, name = whole.rpartition(".")
-            if module.partition(".")[0] != "torch":
+            root = whole.partition(".")[0]
+            if whole in _HIDDEN_WAYS or (root in _ELSEWHERE and (module or head in imported)):
+                return whole
+            if root == "numpy" and name in plain:
+                return whole
+            if root != "torch":
                 continue
             is_layer = bool(exercise.forbidden & TORCH_LAYERS) and module in _LAYER_MODULES and name in _CERTAIN_LAYERS
             is_autograd = bool(exercise.forbidden & AUTOGRAD) and (
@@ -179,21 +213,36 @@ _CERTAIN_LAYERS = frozenset(
 )
 
 
-def _imports(trees: Sequence[ast.Module]) -> Iterator[tuple[str, str]]:
+def _imports(trees: Sequence[ast.AST]) -> Iterator[tuple[str, str]]:
     for tree in trees:
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
-                yield from ((a.asname, a.name) for a in node.names if a.asname)
+                for alias in node.names:
+                    root = alias.name.partition(".")[0]
+                    yield (alias.asname, alias.name) if alias.asname else (root, root)
             elif isinstance(node, ast.ImportFrom) and node.module:
                 yield from ((a.asname or a.name, f"{node.module}.{a.name}") for a in node.names)
 
 
-def _reachable(names: Sequence[str], definitions: Mapping[str, ast.FunctionDef]) -> Iterator[ast.FunctionDef]:
+def _looked_up(statement: ast.stmt) -> set[str]:
+    """Return the names that a statement of a cell looks up in the notebook's namespace or among the builtins."""
+    waiting: list[types.CodeType] = [compile(ast.Module([statement], []), "<submission>", "exec", dont_inherit=True)]
+    names = set()
+    while waiting:
+        code = waiting.pop()
+        waiting += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+        loads = (i for i in dis.get_instructions(code) if i.opname.startswith("LOAD_"))
+        names |= {str(i.argval) for i in loads if "GLOBAL" in i.opname or i.opname == "LOAD_NAME"}
+    return names
+
+
+def _reachable(names: Sequence[str], definitions: _Bindings) -> Iterator[tuple[str, ast.stmt]]:
     waiting, seen = list(names), set()
     while waiting:
         name = waiting.pop(0)
-        if name in seen or name not in definitions:
+        if name in seen:
             continue
         seen.add(name)
-        yield definitions[name]
-        waiting += [node.id for node in ast.walk(definitions[name]) if isinstance(node, ast.Name)]
+        for statement in definitions.get(name, ()):
+            yield name, statement
+            waiting += sorted(_looked_up(statement))

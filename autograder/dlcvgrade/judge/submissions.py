@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -23,6 +24,9 @@ from dlcvgrade.restore import Original, restore
 # An edited number or two leaves a demo above this; two different cells of a notebook stay far below.
 _LIKENESS = 0.85
 MAX_NOTEBOOK_BYTES = 32 * 2**20
+MAX_CELLS = 2_000
+MAX_CODE = 1_000_000
+"""Characters in all code cells; reading them takes hundreds of times their size, outside of the sandbox's limits."""
 
 
 @dataclass(frozen=True)
@@ -105,17 +109,23 @@ def release_of(notebook: NotebookNode) -> Release:
     )
 
 
-def require_plain(path: Path) -> None:
-    """Insist on an ordinary file of a size that a notebook may have.
+def require_plain(path: Path, folders: int = 0) -> None:
+    """Insist on an ordinary file, of its owner alone, of a size that a notebook may have.
+
+    Args:
+        path: The file.
+        folders: How many of the folders above it may be no links either.
 
     Raises:
         Unreadable: If it is not.
     """
-    if path.is_symlink() or not path.is_file():
+    if any(place.is_symlink() for place in (path, *list(path.parents)[:folders])) or not path.is_file():
         raise Unreadable("is no ordinary file")
-    size = path.stat().st_size
-    if size > MAX_NOTEBOOK_BYTES:
-        raise Unreadable(f"has {size} bytes; expected at most {MAX_NOTEBOOK_BYTES}")
+    status = path.stat()
+    if status.st_nlink > 1:  # a second name of somebody else's work looks like a file of its own
+        raise Unreadable("is a hard link; expected a file of its own")
+    if status.st_size > MAX_NOTEBOOK_BYTES:
+        raise Unreadable(f"has {status.st_size} bytes; expected at most {MAX_NOTEBOOK_BYTES}")
 
 
 def read_work(path: Path, release: Release) -> Work:
@@ -123,12 +133,17 @@ def read_work(path: Path, release: Release) -> Work:
 
     Raises:
         Unreadable: If it is no notebook, too large, or no ordinary file.
+        OSError: If the file cannot be opened here, which says nothing about what is in it.
     """
     require_plain(path)
+    content = path.read_bytes()
     try:
-        notebook = read_notebook(path.read_bytes())
+        notebook = read_notebook(content)
         _make_sound(notebook)
+        _require_readable(notebook)
         notes = restore(notebook, release.known)
+    except Unreadable:
+        raise
     except Exception as error:  # nbformat passes on whatever it stumbles over in a damaged file
         raise Unreadable(f"cannot be read as a notebook ({type(error).__name__})") from None
     cells = tuple(cell.source for cell in notebook.cells if _is_run(cell, release))
@@ -146,6 +161,15 @@ def _make_sound(notebook: NotebookNode) -> None:
         if not isinstance(cell.get("metadata"), dict):
             cell["metadata"] = NotebookNode()
     notebook.cells = cells
+
+
+def _require_readable(notebook: NotebookNode) -> None:
+    count = len(notebook.cells)
+    if count > MAX_CELLS:
+        raise Unreadable(f"has {count} cells; expected at most {MAX_CELLS}")
+    code = sum(len(cell.source) for cell in notebook.cells if cell.cell_type == "code")
+    if code > MAX_CODE:
+        raise Unreadable(f"has {code} characters of code; expected at most {MAX_CODE}")
 
 
 def _is_run(cell: NotebookNode, release: Release) -> bool:
@@ -216,12 +240,25 @@ def _in_folder(folder: Path, stage: Stage) -> list[Submission]:
         if student.is_symlink() or not student.is_dir():
             continue
         home = student / stage.name if (student / stage.name).is_dir() else student
-        notebooks = {
-            name: home / f"{name}.ipynb" for name in stage.notebooks if os.path.lexists(home / f"{name}.ipynb")
-        }
-        if notebooks:
-            submissions.append(Submission(student.name, home, notebooks))
+        submission = in_folder(student.name, home, stage.notebooks, is_linked=home.is_symlink())
+        if submission.notebooks:
+            submissions.append(submission)
     return submissions
+
+
+def in_folder(student: str, home: Path, names: Iterable[str], *, is_linked: bool) -> Submission:
+    """Return what lies in a folder.
+
+    Args:
+        student: The student.
+        home: The folder.
+        names: Names of the notebooks that may be there.
+        is_linked: Whether it is a link, or lies in one. Then it leads to somebody else's work, and nothing counts.
+    """
+    if is_linked:  # a folder in a notebook's place is told to be no ordinary file, and in no file there are answers
+        return Submission(student, Path(os.devnull), dict.fromkeys(names, home))
+    files = {name: home / f"{name}.ipynb" for name in names}
+    return Submission(student, home, {name: path for name, path in files.items() if os.path.lexists(path)})
 
 
 def _from_file(path: Path, stage: Stage) -> Submission | None:
@@ -238,7 +275,8 @@ def digest(paths: Sequence[Path]) -> str:
     """Return the SHA-256 of files, names included; what cannot be read counts by its name alone."""
     total = hashlib.sha256()
     for path in sorted(paths):
-        is_plain = path.is_file() and not path.is_symlink() and path.stat().st_size <= MAX_NOTEBOOK_BYTES
         total.update(f"{path.name}\0".encode("utf-8", "surrogateescape"))
-        total.update(hashlib.sha256(path.read_bytes()).digest() if is_plain else b"")
+        with suppress(OSError):
+            if path.is_file() and not path.is_symlink() and path.stat().st_size <= MAX_NOTEBOOK_BYTES:
+                total.update(hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()

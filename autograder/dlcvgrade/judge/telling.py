@@ -56,7 +56,8 @@ def retell(told: Any, exercise: Exercise, inputs: dict[str, Any], text: Text) ->
         KeyError, TypeError, ValueError: If it is no finding that a worker reports.
     """
     kind, said = told["kind"], str(told.get("text", ""))[:2000]
-    function = next((name for name in exercise.functions if said.startswith(f"{name} ")), exercise.functions[0])
+    named = _WORD.match(said)
+    function = named[0] if named and named[0] in exercise.functions else exercise.functions[0]
     if kind == Kind.MISSING.name:
         return Finding(Kind.MISSING, messages.NOT_WRITTEN.format(name=function), hint=messages.NOT_WRITTEN_HINT)
     if kind == Kind.RAISED.name:
@@ -69,6 +70,8 @@ def retell(told: Any, exercise: Exercise, inputs: dict[str, Any], text: Text) ->
         return Finding(Kind.MUTATED, text_, hint=messages.MUTATED_HINT)
     if kind == Kind.FORBIDDEN.name:
         return Finding(Kind.FORBIDDEN, messages.FORBIDDEN.format(op=_operation(said, exercise)))
+    if kind == Kind.STRUCTURE.name:
+        return Finding(Kind.STRUCTURE, messages.NOT_EXAMINED)
     if kind == Kind.RANDOM.name:
         return Finding(Kind.RANDOM, messages.RANDOM, hint=messages.RANDOM_HINT)
     if kind == Kind.DEVICE.name:

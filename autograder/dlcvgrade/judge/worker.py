@@ -23,8 +23,8 @@ from typing import Any
 CONTROL, REQUEST, REPLY, FIRST_FREE = 0, 3, 4, 5
 SCRATCH = ("/tmp", "/dev/shm")
 _PRELOADED = """math time itertools random warnings numpy matplotlib.pyplot matplotlib.collections tqdm tqdm.auto
-safetensors.torch torch.nn.functional dlcvkit dlcvkit.data dlcvkit.plotting dlcvkit.settings dlcvkit.layers
-dlcvkit.answers IPython.core.inputtransformer2 dlcvkit_calls""".split()
+safetensors.torch torch.nn.functional dlcvkit dlcvkit.data dlcvkit.plotting dlcvkit.settings
+dlcvkit.layers dlcvkit.linear dlcvkit.training dlcvkit.answers IPython.display dlcvkit_calls""".split()
 
 
 def _preload() -> None:
@@ -38,8 +38,6 @@ def _preload() -> None:
     torch.set_num_threads(1)
     for name in _PRELOADED:
         importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
 
 
 def _limit(limits: dict[str, int]) -> None:
@@ -156,9 +154,13 @@ def main() -> None:
     scratch: list[Any] = sys.argv[1:]
     for folder in scratch:
         os.makedirs(folder, exist_ok=True)
+    gc.disable()  # what is imported stays
     _preload()
-    from dlcvgrade.judge import attempt  # noqa: F401  (imported once here, not in every child)
+    from dlcvgrade.judge import attempt, forking
 
+    attempt.warm_up()
+    forking.prepare_to_fork()
+    gc.enable()
     _sweep(scratch)
     serve(control, scratch)
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import os
 import select
-import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +18,7 @@ from dlcvgrade.judge.box import fill_box
 from dlcvgrade.judge.frames import BadFrame, FrameReader, FrameTooLarge
 from dlcvgrade.judge.limits import Limits
 from dlcvgrade.judge.sandbox import worker_command
+from dlcvgrade.judge.scratch import ScratchFolder
 from dlcvkit.checking import Exercise
 
 START_SECONDS = 120.0
@@ -73,7 +71,8 @@ class Worker:
     """
 
     def __init__(self, exercises: Sequence[Exercise], *, is_sandboxed: bool = True) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="dlcvgrade-"))
+        self._scratch = ScratchFolder()
+        self._folder = self._scratch.path
         self._is_sandboxed = is_sandboxed
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -87,7 +86,7 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.remove()
 
     def stop(self) -> None:
         """End the worker and everything in its sandbox."""

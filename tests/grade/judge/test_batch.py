@@ -5,16 +5,17 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from dlcvgrade import cli
 from dlcvgrade.build import Built, build
 from dlcvgrade.course import read_course
-from dlcvgrade.grading import grade_stage
 from dlcvgrade.judge import command
-from dlcvgrade.judge.batch import Grader, answer_file
+from dlcvgrade.judge.batch import Grader
 from dlcvgrade.judge.limits import Limits
+from dlcvgrade.judge.material import answer_file
 from dlcvgrade.judge.results import write_result
 from dlcvgrade.judge.sandbox import Isolation, isolation
 from dlcvgrade.judge.submissions import Release, find_submissions, read_work
@@ -123,7 +124,7 @@ def results(knn_course, solved, tmp_path_factory):
         patch.chdir(root)
         grader = Grader(knn_course, from_stage, isolation(), seed=3, registry=_subset(), limits=Limits(wall_seconds=15))
         for graded in grader.grade(find_submissions([root / "submitted"], from_stage), jobs=2):
-            write_result(graded, root / "results")
+            write_result(graded.student, graded.as_json(), root / "results")
     read = [json.loads(path.read_text()) for path in (root / "results").iterdir()]
     return {result["student"]: result for result in read}
 
@@ -193,7 +194,7 @@ def test_result_says_how_it_came_about_and_gives_nothing_away(results):
     assert result["seed"] == 3
     assert result["isolation"] == {"level": "bubblewrap", "filters_system_calls": True, "why": ""}
     assert set(result["versions"]) == {"dlcvkit", "torch", "python"}
-    assert set(result["hashes"]) == {"submission", "specs", "kit"}
+    assert set(result["hashes"]) == {"submission", "specs", "kit", "judge"}
     assert result["hashes"]["submission"] != results["correct"]["hashes"]["submission"]
     assert result["notes"] == []
     assert results["deletes-checks"]["notes"]
@@ -236,6 +237,47 @@ def test_without_a_sandbox_it_refuses_unless_told(monkeypatch, capsys, knn_cours
     assert "no sandbox: it is not there" in capsys.readouterr().err
 
 
+def test_a_file_that_cannot_be_opened_here_is_nobodys_fault(knn_course, solved, tmp_path, monkeypatch):
+    (tmp_path / "ada").mkdir()
+    path = tmp_path / "ada" / "knn.ipynb"
+    path.write_bytes(notebook_bytes(solved()))
+
+    def read_bytes(self, read=Path.read_bytes):
+        if self == path:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    stage = knn_course.stage("a1")
+    grader = Grader(knn_course, stage, isolation(), registry=_subset())
+    (graded,) = grader.grade(find_submissions([tmp_path], stage))
+    assert {verdict.verdict for verdict in graded.verdicts.values()} == {"could_not_check"}
+    assert "Permission denied" in next(iter(graded.verdicts.values())).reason
+
+
+def test_a_fault_of_the_grader_leaves_that_notebook_undecided(knn_course, solved, tmp_path, monkeypatch):
+    def break_down(*arguments):
+        raise KeyError("unforeseen")
+
+    monkeypatch.setattr("dlcvgrade.judge.batch.judge_notebook", break_down)
+    (tmp_path / "ada").mkdir()
+    (tmp_path / "ada" / "knn.ipynb").write_bytes(notebook_bytes(solved()))
+    stage = knn_course.stage("a1")
+    (graded,) = Grader(knn_course, stage, isolation(), registry=_subset()).grade(find_submissions([tmp_path], stage))
+    assert not graded.is_decided
+    assert "KeyError" in next(iter(graded.verdicts.values())).reason
+
+
+def test_no_cuda_is_one_line_and_exit_code_2(monkeypatch, capsys, knn_course):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    arguments = ["a1", "--device", "cuda", "--course", str(knn_course.root)]
+    monkeypatch.setattr("sys.argv", ["dlcvgrade", "grade", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "dlcvgrade: --device cuda: torch finds no CUDA device on this machine\n"
+
+
 def test_unsafe_grading_works_and_is_recorded(knn_course, solved, tmp_path):
     (tmp_path / "ada").mkdir()
     (tmp_path / "ada" / "knn.ipynb").write_bytes(notebook_bytes(solved()))
@@ -267,7 +309,7 @@ def test_command_prints_who_got_what_and_why(monkeypatch, capsys, knn_course, so
         CHANGES[student](notebook)
         (tmp_path / "in" / student).mkdir(parents=True)
         (tmp_path / "in" / student / "knn.ipynb").write_bytes(notebook_bytes(notebook))
-    monkeypatch.setattr("dlcvgrade.judge.batch.KitRegistry", lambda: _subset())
+    monkeypatch.setattr("dlcvgrade.judge.material.KitRegistry", lambda: _subset())
     arguments = ["a1", str(tmp_path / "in"), "--json", str(tmp_path / "out"), "--course", str(knn_course.root)]
     monkeypatch.setattr("sys.argv", ["dlcvgrade", "grade", *arguments])
     with pytest.raises(SystemExit) as stopped:
@@ -281,7 +323,7 @@ def test_command_prints_who_got_what_and_why(monkeypatch, capsys, knn_course, so
 
 
 @pytest.mark.slow
-def test_a_batch_gives_the_same_points_as_nbgraders_autograde(knn_course, solved, tmp_path):
+def test_a_batch_gives_the_same_points_as_nbgraders_autograde(knn_course, solved, autograde_all, tmp_path):
     shutil.copytree(knn_course.root, tmp_path / "course", ignore=shutil.ignore_patterns("submitted", "*.db", "build"))
     course = read_course(tmp_path / "course")
     built = build(course, registry=_subset())
@@ -295,7 +337,7 @@ def test_a_batch_gives_the_same_points_as_nbgraders_autograde(knn_course, solved
         CHANGES[student](notebook)
         (course.root / "submitted" / student / "a1").mkdir(parents=True)
         (course.root / "submitted" / student / "a1" / "knn.ipynb").write_bytes(notebook_bytes(notebook))
-    recorded = {r.student: {e.exercise: e.points for e in r.exercises} for r in grade_stage(api, "a1")}
+    recorded = {r.student: {e.exercise: e.points for e in r.exercises} for r in autograde_all(api, "a1")}
     stage = course.stage("a1")
     grader = Grader(course, stage, isolation(), registry=_subset())
     ours = {

@@ -12,12 +12,9 @@ from nbgrader.plugins import CsvExportPlugin
 
 from dlcvgrade.build import write_build
 from dlcvgrade.course import read_course
-from dlcvgrade.grading import grade_stage, grade_submission
 from dlcvgrade.judge import bookkeeping
-from dlcvgrade.judge.bench import Bench, release_from
-from dlcvgrade.judge.bookkeeping import REPORT
-from dlcvgrade.judge.sandbox import Isolation, isolation
-from dlcvgrade.judge.submissions import Submission
+from dlcvgrade.judge.judged import REPORT, judged_from
+from dlcvgrade.judge.sandbox import Isolation
 from dlcvgrade.judge.workers import Worker, WorkerFailed
 from dlcvgrade.markers import without_markers
 from dlcvgrade.notebooks import make_cell, notebook_bytes, read_notebook
@@ -110,12 +107,12 @@ class Class:
 
 
 @pytest.fixture(scope="module")
-def course(knn_course, knn_built, tmp_path_factory):
+def course(knn_course, knn_built, autograde_all, tmp_path_factory):
     """A class that has been graded."""
     made = Class(knn_course, knn_built, tmp_path_factory.mktemp("bookkeeping") / "course")
     for student, change in {**HONEST, **DAMAGED, "forges": forge, "shows": show_something}.items():
         made.hand_in(student, change, LATE if student == "late" else IN_TIME)
-    made.results = {result.student: result for result in grade_stage(made.api, "a1")}
+    made.results = {result.student: result for result in autograde_all(made.api, "a1")}
     return made
 
 
@@ -148,12 +145,14 @@ def test_points_are_in_the_gradebook_and_nobody_has_to_look_at_them(course):
 
 
 @pytest.mark.slow
-def test_honest_class_gets_the_same_points_as_from_nbgraders_own_execution(course, knn_course, knn_built, tmp_path):
+def test_honest_class_gets_the_same_points_as_from_nbgraders_own_execution(
+    course, knn_course, knn_built, autograde_all, tmp_path
+):
     stock = Class(knn_course, knn_built, tmp_path / "course")
     use_nbgraders_own_execution(stock.api)
     for student, change in HONEST.items():
         stock.hand_in(student, change, LATE if student == "late" else IN_TIME)
-    for result in grade_stage(stock.api, "a1"):
+    for result in autograde_all(stock.api, "a1"):
         ours = course.results[result.student]
         assert points(result) == points(ours), result.student
         assert result.penalty == ours.penalty
@@ -186,7 +185,7 @@ def test_forged_outputs_earn_nothing(course):
 def test_what_cannot_be_read_is_a_verdict_for_that_submission(course, student):
     result = course.results[student]
     assert [(e.points, e.verdict) for e in result.exercises] == [(0.0, "not_run")] * 3
-    assert result.failures == {}
+    assert result.failure is None
     assert "could not be read as a notebook" in course.autograded(student).cells[0].source
     assert course.results["correct"].points == 12.0
 
@@ -210,35 +209,38 @@ def test_late_penalty_feedback_and_export_are_nbgraders(course):
     assert scores["late"] == pytest.approx(12 - 0.2 * 14)
 
 
-def test_what_the_judge_cannot_decide_waits_for_a_person(one, monkeypatch):
+def test_what_the_judge_cannot_decide_waits_for_a_person(one, autograde, monkeypatch):
     def lost(*arguments):
         raise WorkerFailed("it does not start")
 
     with monkeypatch.context() as patch:
         patch.setattr(Worker, "run", lost)
-        result = grade_submission(one.api, "a1", "ada")
+        result = autograde(one.api, "a1", "ada")
     assert [(e.points, e.verdict) for e in result.exercises] == [(None, "could_not_check")] * 3
     assert one.grades("ada").items() >= dict.fromkeys(CHECKS, (None, True)).items()
-    assert grade_submission(one.api, "a1", "ada").points == 12.0
+    assert autograde(one.api, "a1", "ada").points == 12.0
 
 
-def test_points_given_by_hand_survive_grading_again(one):
-    grade_submission(one.api, "a1", "ada")
+def test_points_given_by_hand_survive_grading_again(one, autograde):
+    autograde(one.api, "a1", "ada")
     with one.api.gradebook as gradebook:
         gradebook.find_grade(CHECKS[0], "knn", "a1", "ada").manual_score = 1.5
         gradebook.db.commit()
-    assert points(grade_submission(one.api, "a1", "ada")) == [1.5, 4.0, 4.0]
+    assert points(autograde(one.api, "a1", "ada")) == [1.5, 4.0, 4.0]
     assert one.grades("ada")[CHECKS[0]] == (4.0, True)
 
 
-def test_exercise_whose_points_differ_from_the_gradebooks_is_left_undecided(one):
-    home = one.root / "submitted/ada/a1"
-    submission = Submission("ada", home, {"knn": home / "knn.ipynb"}, is_partial=True)
-    with Bench(["a1/knn_no_loops", "a1/kfold_indices"], one.course.specs, isolation()) as bench:
-        release = release_from(one.root / "build/source/a1/knn.ipynb")
-        judged = bench.judge(submission, "knn", release, {"a1/knn_no_loops": 3.0, "a1/kfold_indices": 4.0})
-    assert [verdict.points for verdict in judged.verdicts.values()] == [None, 4.0]
-    assert "generate_assignment" in judged.verdicts["a1/knn_no_loops"].reason
+def test_exercise_whose_points_differ_from_the_gradebooks_is_left_undecided():
+    part = {"name": "out", "earned": 4.0, "possible": 4.0, "ok": True, "reason": None}
+    same = {"notebook": "knn", "verdict": "pass", "points": 4.0, "possible": 4.0, "reason": None, "notes": []}
+    entries = [{**same, "exercise": f"a1/{name}", "quantities": [part]} for name in ("one", "two")]
+    result = {"exercises": entries, "notes": ["knn: mended", "other: too"], "seed": 1, "hashes": {}, "isolation": {}}
+    result["isolation"]["level"] = "none"
+    judged = judged_from(result, "knn", {"a1/one": 3.0, "a1/two": 4.0})
+    assert [judged.points(name) for name in judged.entries] == [None, 4.0]
+    assert "generate_assignment" in judged.entries["a1/one"]["reason"]
+    assert "generate_assignment" in judged.output("a1/one").data["text/plain"]
+    assert judged.notes == ("mended",)
 
 
 def test_without_a_sandbox_nothing_is_touched_unless_told(one, monkeypatch):

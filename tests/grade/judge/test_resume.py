@@ -1,14 +1,9 @@
-"""A batch that is stopped anywhere and run again: nothing lost, nothing graded twice."""
+"""What is graded again and what is not, and how a result is got again."""
 
 from __future__ import annotations
 
 import json
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
@@ -26,14 +21,6 @@ STORED = {
     "format": 1, "student": "ada", "stage": "a1", "points": 1.0, "possible": 1.0, "is_decided": True, "seed": 4,
     "exercises": [{"exercise": "a1/x"}], "isolation": {"level": "bubblewrap"}, "hashes": HASHES,
 }  # fmt: skip
-PROGRAM = """\
-import sys
-from dlcvgrade import cli
-from dlcvgrade.registry import KitRegistry
-KitRegistry.ids = lambda self, stage, notebook: ["a1/knn_no_loops", "a1/kfold_indices", "a1/predict_labels"]
-sys.argv = ["dlcvgrade", "grade", *sys.argv[1:]]
-cli.main()
-"""
 
 
 @pytest.mark.parametrize(
@@ -119,45 +106,6 @@ def test_only_what_changed_or_is_asked_for_is_graded_again(submitted, knn_course
     assert {name for name in first if third[name] != first[name]} == {"s1.json", "s2.json"}
     code, fourth = grade("--regrade", "nobody")
     assert (code, fourth) == (2, third)
-
-
-def kill_and_resume(submitted, knn_course, out, kills, chance):
-    """Kill a batch at random moments until none are left, then let it finish; return how many kills met it at work."""
-    command = [sys.executable, "-c", PROGRAM, "a1", str(submitted), "--json", str(out), "--jobs", "2"]
-    command += ["--course", str(knn_course.root)]
-    before: dict[str, tuple[int, bytes]] = {}
-    met = 0
-    for _ in range(kills):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + chance.uniform(0.5, 8)
-        while process.poll() is None and time.monotonic() < end:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        met += process.wait() == -signal.SIGKILL
-        after = results(out)
-        assert before.items() <= after.items(), "a result was lost or graded twice"
-        for _inode, content in after.values():
-            assert json.loads(content)["is_decided"]
-        before = after
-    assert subprocess.run(command, stdout=subprocess.DEVNULL, check=False, timeout=300).returncode == 0
-    after = results(out)
-    assert before.items() <= after.items()
-    assert set(after) == {f"{student}.json" for student in STUDENTS}
-    assert all(json.loads(content)["points"] == 12.0 for _inode, content in after.values())
-    return met
-
-
-def test_a_batch_killed_at_any_moment_goes_on(submitted, knn_course, tmp_path):
-    assert kill_and_resume(submitted, knn_course, tmp_path / "out", 3, random.Random(5)) > 0
-
-
-@pytest.mark.slow
-def test_a_batch_killed_at_fifty_moments_goes_on(submitted, knn_course, tmp_path):
-    chance = random.Random(6)
-    met = 0
-    for batch in range(10):
-        met += kill_and_resume(submitted, knn_course, tmp_path / f"out{batch}", 5, chance)
-    assert met > 10
 
 
 def test_replay_says_whether_verdict_and_points_are_the_same(submitted, knn_course, tmp_path, monkeypatch, capsys):

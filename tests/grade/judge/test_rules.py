@@ -25,7 +25,8 @@ NAME = "compute_distances_no_loops"
         ([f"def {NAME}(a, b):\n    return rows(a)", "def rows(a):\n    while a: pass"], True),
         ([f"def {NAME}(a, b):\n    for x in a: pass", f"def {NAME}(a, b):\n    return a"], False),
         (["for i in range(3): pass", f"def {NAME}(a, b):\n    return a"], False),
-        (["%time x", f"%%time\ndef {NAME}(a, b):\n    for x in a: pass"], False),
+        (["%time x", f"%%time\ndef {NAME}(a, b):\n    for x in a: pass"], True),
+        ([f"%%bash\ndef {NAME}(a, b):\n    for x in a: pass"], False),
         (["not python at all", "(" * 10**5, "-" * 10**5 + "1", "\x00"], False),
     ],
 )
@@ -47,6 +48,51 @@ def test_loops_are_found_in_what_the_exercise_reaches(cells, has_loop):
 )
 def test_forbidden_operations_are_found_by_name(setup, expression, found):
     text = read_text([setup, f"def {NAME}(a, b):\n    return {expression}", "import torch\ntorch.cdist(1, 2)"])
+    assert find_forbidden(NO_LOOPS, text) == found
+    assert find_forbidden(LABELS, text) is None
+
+
+ELSEWHERE = [
+    # (a cell before it, the function's body, what is used; None for the innocent twin)
+    ("import threading", "threading.Thread(target=a).start()", "threading.Thread"),
+    ("import threading", "threading = a - b\n    return threading.square()", None),
+    ("from threading import Thread", "Thread(target=a).start()", "threading.Thread"),
+    ("class Thread:\n    pass", "Thread()", None),
+    ("", "import concurrent.futures as c\n    c.ThreadPoolExecutor()", "concurrent.futures.ThreadPoolExecutor"),
+    ("import sklearn.metrics as m", "return m.pairwise_distances(a, b)", "sklearn.metrics.pairwise_distances"),
+    ("import sklearn.metrics as m\nprint(m.pairwise_distances)", "m = a.mean()\n    return m.sum()", None),
+    ("from scipy.stats import norm", "return norm(a)", "scipy.stats.norm"),
+    ("from scipy.stats import norm\nnorm.pdf(0)", "norm = (a**2).sum()\n    return norm.sqrt()", None),
+    ("import scipy.stats\na = scipy.stats.norm", "return a - b", None),
+    ("import scipy.stats\nf = scipy.stats.norm", "return f(a)", "scipy.stats.norm"),
+    ("import scipy.stats\nf: object = scipy.stats.norm", "return f(a)", "scipy.stats.norm"),
+    ("import scipy.stats\nf, g = scipy.stats.norm, 1", "return f(a)", "scipy.stats.norm"),
+    ("import scipy.stats\nif True:\n    f = scipy.stats.norm", "return f(a)", "scipy.stats.norm"),
+    ("import scipy.stats\nf = scipy.stats.norm\nif 0:\n    f = 1", "return f(a)", "scipy.stats.norm"),
+    ("import scipy.stats\nf = scipy.stats.norm\nf = torch.sqrt", "return f(a)", None),
+    ("", "return eval('torch.cd' + 'ist')(a, b)", "eval"),
+    ("", "model.eval()\n    evaluate = a.eval\n    return evaluate", None),
+    ("", "eval = a.mean()\n    return eval.sum()", None),
+    ("", "def inner():\n        eval = 1\n    return eval('1')", "eval"),
+    ("", "return (lambda x, eval=eval: eval(x))('1')", "eval"),
+    ("import builtins", "return builtins.eval('1')", "eval"),
+    ("f = exec", "f('import scipy')", "exec"),
+    ("", "text = 'exec and eval and import'\n    return text", None),
+    ("", "return __import__('scipy')", "__import__"),
+    ("import importlib", "return importlib.import_module('scipy')", "importlib.import_module"),
+    ("from importlib import import_module as take", "return take('scipy')", "importlib.import_module"),
+    ("def import_module(x):\n    return x", "return import_module('scipy')", None),
+    ("import numpy as np", "return np.array(a) - np.sqrt(b)", None),
+    ("def softmax(x):\n    return x.exp()", "return softmax(a)", None),
+    ("def cdist(x, y):\n    return x - y", "return cdist(a, b)", None),
+]
+
+
+@pytest.mark.parametrize(("before", "body", "found"), ELSEWHERE)
+def test_other_libraries_threads_and_hidden_names_are_found_and_their_twins_are_not(before, body, found):
+    cells = ["import torch", before, f"def {NAME}(a, b):\n    {body}"]
+    text = read_text(cells)
+    assert NAME in text.functions, "the cell cannot be read, so this checks nothing"
     assert find_forbidden(NO_LOOPS, text) == found
     assert find_forbidden(LABELS, text) is None
 
