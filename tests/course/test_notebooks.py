@@ -23,7 +23,12 @@ FULL_SECONDS = 120
 def run(source: Path, folder: Path, **environment: str) -> tuple[nbformat.NotebookNode, float]:
     """Execute a notebook in ``folder`` with no data but what the kit ships."""
     notebook = nbformat.read(source, as_version=4)
-    settings = {**os.environ, "DLCVKIT_DATA": str(folder / "data"), "DLCVKIT_SPECS": str(ROOT / "autograder/specs")}
+    settings = {
+        **os.environ,
+        "DLCVKIT_DATA": str(folder / "data"),
+        "DLCVKIT_SPECS": str(ROOT / "autograder/specs"),
+        "OMP_NUM_THREADS": "1",  # tests run side by side, and torch's threads would wait for each other
+    }
     client = NotebookClient(
         notebook,
         timeout=600,

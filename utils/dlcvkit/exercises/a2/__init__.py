@@ -1,0 +1,1 @@
+"""Exercises of stage a2, two-layer and fully-connected nets: one module per notebook."""
