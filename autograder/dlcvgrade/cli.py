@@ -10,6 +10,8 @@ import typer
 
 from dlcvgrade.attack_report import attack_report_command
 from dlcvgrade.course import read_course
+from dlcvgrade.handins.command import import_command
+from dlcvgrade.init import init_command
 from dlcvgrade.judge.command import grade_command
 from dlcvgrade.judge.doctor import doctor_command
 from dlcvgrade.judge.replay import replay_command
@@ -88,6 +90,8 @@ def demo_command(
 
 app.command("mutants")(mutants_command)
 app.command("grade")(grade_command)
+app.command("init")(init_command)
+app.command("import")(import_command)
 app.command("replay")(replay_command)
 app.command("doctor")(doctor_command)
 app.command("feedback")(feedback_command)

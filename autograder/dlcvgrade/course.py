@@ -34,13 +34,18 @@ class Stage:
 
 @dataclass(frozen=True)
 class Course:
-    """A course, as ``course.toml`` in ``root`` describes it; ``specs`` is the folder with the hidden cases."""
+    """A course, as ``course.toml`` in ``root`` describes it.
+
+    ``specs`` is the folder with the hidden cases; ``kit`` the one with ``utils/dlcvkit`` and what else a release takes
+    along, ``root`` itself unless the course has a repository of its own.
+    """
 
     root: Path
     id: str
     title: str
     repository: str
     specs: Path
+    kit: Path
     late: LatePolicy
     stages: tuple[Stage, ...]
 
@@ -127,7 +132,7 @@ def read_course(root: Path) -> Course:
     reader = _Reader()
     reader.only(table, "the file", ("course", "late", "stage"))
     course = reader.take(table, "the file", "course", dict, "a table [course]") or {}
-    reader.only(course, "[course]", ("id", "title", "repository", "specs"))
+    reader.only(course, "[course]", ("id", "title", "repository", "specs", "kit"))
     texts = {
         key: reader.take(course, "[course]", key, str, wanted)
         for key, wanted in {
@@ -137,6 +142,7 @@ def read_course(root: Path) -> Course:
             "specs": "the folder with the hidden cases",
         }.items()
     }
+    kit = reader.take({"kit": ".", **course}, "[course]", "kit", str, "the folder of the kit")
     late = reader.take(table, "the file", "late", dict, "a table [late]") or {}
     reader.only(late, "[late]", ("percent_per_day", "days"))
     percent = reader.take(late, "[late]", "percent_per_day", (int, float), "a number from 0 to 100")
@@ -158,6 +164,7 @@ def read_course(root: Path) -> Course:
         title=texts["title"],
         repository=texts["repository"],
         specs=(root / texts["specs"]).absolute(),
+        kit=(root / kit).absolute(),
         late=LatePolicy(float(percent), days),
         stages=tuple(stage for stage in stages if stage),
     )

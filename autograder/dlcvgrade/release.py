@@ -128,7 +128,7 @@ def _listed(entries: list[str]) -> str:
 
 
 def _project(course: Course) -> dict[str, Any]:
-    project: dict[str, Any] = tomllib.loads((course.root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project: dict[str, Any] = tomllib.loads((course.kit / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return project
 
 
@@ -144,13 +144,13 @@ def _kit_project(course: Course) -> bytes:
 
 
 def _kit_files(course: Course, problems: list[Problem]) -> Files:
-    folder = course.root / "utils" / "dlcvkit"
+    folder = course.kit / "utils" / "dlcvkit"
     files: Files = {}
     for path in sorted(folder.rglob("*")):
         relative = PurePosixPath(path.relative_to(folder).as_posix())
         if path.is_dir() or set(_LEFT_OVERS) & set(relative.parts):
             continue
-        name = path.relative_to(course.root).as_posix()
+        name = path.relative_to(course.kit).as_posix()
         if path.is_symlink():
             problems.append(Problem(name, "is a link; the kit holds plain files only"))
         elif path.suffix not in _KIT_KINDS:
@@ -195,7 +195,7 @@ def release_files(course: Course, stage: Stage, built: Built) -> Files:
     files = _kit_files(course, problems)
     for name in _TAKEN_ALONG:
         try:
-            files[PurePosixPath(name)] = (course.root / name).read_bytes()
+            files[PurePosixPath(name)] = (course.kit / name).read_bytes()
         except FileNotFoundError:
             problems.append(Problem(name, "is missing; a release takes it along"))
     if problems:

@@ -1,0 +1,1 @@
+"""Downloads from a learning platform, sorted into ``submitted/STUDENT/STAGE``."""
