@@ -52,6 +52,13 @@ ANSWER_MISSING_HINT = "run the cell that trains and saves the answer, then run t
 ANSWER_UNREADABLE = "{path} cannot be read as safetensors"
 ANSWER_LARGE = "{path} has {size} bytes; expected at most {limit}"
 
+UNDEFINED = "{name} is not defined in {notebook}"
+NO_ANSWER_CELL = "{notebook} has no cell check({exercise!r}, ...) that names the file"
+STOPPED = "{doing} ran longer than {seconds:g} s and was stopped"
+ENDED = "Python ended while {doing} ran (exit code {code})"
+NOT_COMPUTED = "{text}; {name} was not computed: {why}"
+NOT_COMPUTED_HINT = "compute {name} inside the function, or give it a plain value"
+
 SUMMARY_TITLE = "checked so far"
 SUMMARY_EMPTY = "nothing has been checked in this session yet"
 

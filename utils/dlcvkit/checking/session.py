@@ -13,6 +13,7 @@ from dlcvkit.checking.registry import find_exercise
 from dlcvkit.checking.render import Summary, as_text
 from dlcvkit.checking.run import check_functions
 from dlcvkit.checking.specs import hidden_exercise
+from dlcvkit.memory import remember
 
 
 class Check:
@@ -38,6 +39,8 @@ class Check:
         report = check_functions(find_exercise(exercise_id), functions, seed=seed)
         self._reports[exercise_id] = report
         show(report)
+        if is_in_notebook():
+            remember([report], "notebook")
         return points(report)
 
     def summary(self) -> Summary:
@@ -76,17 +79,21 @@ def points(report: Report) -> float:
 
 def show(report: Report) -> None:
     """Display the report in Jupyter, print it elsewhere."""
-    try:
-        from IPython import get_ipython
+    if is_in_notebook():
         from IPython.display import display
-    except ImportError:  # the kit runs without IPython
-        print(as_text(report))
-        return
-    shell = get_ipython()  # type: ignore[no-untyped-call]
-    if shell is not None and hasattr(shell, "kernel"):
+
         display(report)  # type: ignore[no-untyped-call]
     else:
         print(as_text(report))
+
+
+def is_in_notebook() -> bool:
+    """Return whether a Jupyter kernel runs this."""
+    try:
+        from IPython import get_ipython
+    except ImportError:  # the kit runs without IPython
+        return False
+    return hasattr(get_ipython(), "kernel")  # type: ignore[no-untyped-call]
 
 
 check = Check()

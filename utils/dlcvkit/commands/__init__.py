@@ -1,0 +1,1 @@
+"""What ``dlcvkit`` can do for a student, one module per command and one for each thing that they share."""
