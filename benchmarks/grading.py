@@ -40,7 +40,7 @@ from rich.table import Table
 from dlcvgrade.build import Built, build, write_files
 from dlcvgrade.course import Course, read_course
 from dlcvgrade.demo import submit
-from dlcvgrade.demo_class import STUDENTS
+from dlcvgrade.demo_class import students_of
 from dlcvgrade.notebooks import notebook_bytes, read_notebook
 from dlcvgrade.release import write_release
 from dlcvgrade.session import demand, open_api
@@ -173,7 +173,7 @@ def make_class(course: Course, built: Built, out: Path, count: int) -> None:
     """Let ``count`` students hand in to ``out/submitted``."""
     stage = course.stage(STAGE)
     release = write_release(course, stage, built, out / "release")
-    known = {student.name: student for student in STUDENTS}
+    known = {student.name: student for student in students_of(STAGE)}
     kinds = [known[kind] for kind in KINDS]
     students = [replace(kinds[n % len(kinds)], name=f"{n:04d}-{kinds[n % len(kinds)].name}") for n in range(count)]
     submit(built, stage, release, out, students)

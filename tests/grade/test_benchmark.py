@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from dlcvgrade.demo_class import students_of
 from dlcvgrade.notebooks import make_cell, make_notebook, notebook_bytes, read_notebook
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "grading.py"
@@ -42,6 +43,11 @@ def test_a_missed_target_is_told_and_fails(grading):
 def test_not_a_number_meets_no_target(grading):
     assert not grading.at_least("speed", float("nan"), 20, " x").is_met
     assert not grading.at_most("memory", float("nan"), 50, " MiB").is_met
+
+
+def test_the_measured_class_is_made_of_the_demos_students(grading):
+    known = {student.name for student in students_of(grading.STAGE)}
+    assert set(grading.KINDS) <= known
 
 
 def test_demo_cells_are_removed_and_counted(grading, tmp_path):
