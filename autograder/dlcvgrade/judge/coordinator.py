@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dlcvgrade.judge.batch import Examiner, Grader
 from dlcvgrade.judge.results import Graded, result_path, write_result
 from dlcvgrade.judge.resume import stored_result
+from dlcvgrade.judge.scratch import remove_left_over
 from dlcvgrade.judge.submissions import Submission
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def run_batch(
         forced: Students who are graded again in any case.
         on_result: Called for each result, and whether it is a new one.
     """
+    remove_left_over()  # here, as a batch with nothing left to grade starts no worker that would
     batch = Batch()
 
     def record(submission: Submission, result: Result) -> None:

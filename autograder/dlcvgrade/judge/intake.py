@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import tempfile
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters.autograde import Autograde
 from nbgrader.converters.base import NbGraderException
 from nbgrader.utils import parse_utc
+
+from dlcvgrade.judge.scratch import ScratchFolder
 
 TIME = "timestamp.txt"
 SHOWN = frozenset(".csv .gif .jpeg .jpg .json .npy .npz .pdf .png .pt .safetensors .txt .webp".split())
@@ -138,13 +139,15 @@ class Intake(Autograde):  # type: ignore[misc]
                 known = set()
         if known:
             self.notebooks = [path for path in self.notebooks if Path(path).stem in known]
-        with tempfile.TemporaryDirectory(prefix="dlcvgrade-") as folder:
+        with ScratchFolder() as scratch:
+            folder = scratch / "shown"
+            folder.mkdir()
             is_linked = source.is_symlink() or source.parent.is_symlink()
-            left = [] if is_linked else copy_shown(source, Path(folder))
+            left = [] if is_linked else copy_shown(source, folder)
             if left:
                 some = ", ".join(map(ascii, left[:3]))
                 self.log.warning("%s: not copied: %s%s", student_id, some, " and more" if len(left) > 3 else "")
-            self._copy = Path(folder)
+            self._copy = folder
             try:
                 super().init_assignment(assignment_id, student_id)
             finally:
