@@ -44,7 +44,7 @@ def _sandbox() -> Sign:
 
 
 def _specs(course: Course) -> Sign:
-    count = len(list(course.specs.glob("*/*.py")))
+    count = len(list(course.specs.glob("*/**/*.py")))
     if not count:
         return Sign("specs", f"{course.specs} holds no hidden cases; expected aN/topic.py", False)
     return Sign("specs", f"{course.specs}, {count} files")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import sys
@@ -73,9 +74,16 @@ def specs_folder(start: Path | None = None) -> Path:
     raise SpecsNotFound(f"no course.toml in or above {here}, and {SPECS_VARIABLE} is not set: no hidden cases to run")
 
 
+def _find_module(folder: Path, stage: str, notebook: str) -> Path:
+    """Return the file to import: ``stage/notebook.py``, or ``__init__.py`` of a package of that name."""
+    module, package = folder / stage / f"{notebook}.py", folder / stage / notebook / "__init__.py"
+    return package if package.is_file() else module
+
+
 @cache
 def _load_module(path: Path) -> ModuleType:
-    name = f"_dlcv_specs_{path.parent.name}_{path.stem}"
+    # Two folders of specs can be open at once, so the name says which one this is.
+    name = f"_dlcv_specs_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -97,7 +105,7 @@ def load_hidden(exercise_id: str, folder: Path | None = None) -> Hidden:
     """
     exercise = find_exercise(exercise_id)
     stage, _, name = exercise_id.partition("/")
-    path = (folder or specs_folder()).resolve() / stage / f"{exercise.notebook}.py"
+    path = _find_module((folder or specs_folder()).resolve(), stage, exercise.notebook)
     if not path.is_file():
         raise SpecsNotFound(f"{path} does not exist: no hidden cases for {exercise_id}")
     hidden = getattr(_load_module(path), name, None)
