@@ -257,16 +257,16 @@ def test_digits_come_with_scikit_learn():
     assert torch.bincount(load_digits(100)[1]).tolist() == [10] * 10
 
 
-@pytest.mark.parametrize("name", ["flower", "china"])
-def test_photographs_come_with_scikit_learn(name):
+@pytest.mark.parametrize(("name", "size"), [("flower", (427, 640)), ("china", (427, 640)), ("portrait", (600, 512))])
+def test_photographs_are_there_without_a_download(name, size):
     photograph = load_photograph(name)
-    assert photograph.shape == (3, 427, 640)
+    assert photograph.shape == (3, *size)
     assert photograph.dtype == torch.float32
     assert 0 <= photograph.min() < 0.1 < 0.9 < photograph.max() <= 1
 
 
 def test_an_unknown_photograph_is_refused():
-    with pytest.raises(ValueError, match="'flower' and 'china', not 'cat'"):
+    with pytest.raises(ValueError, match="'flower', 'china' and 'portrait', not 'cat'"):
         load_photograph("cat")
 
 

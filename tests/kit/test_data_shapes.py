@@ -185,6 +185,7 @@ def test_the_public_names_are_these():
         "load_images",
         "load_mnist",
         "load_photograph",
+        "load_picture",
         "normalize",
         "shapes",
     ]

@@ -6,6 +6,7 @@ from .errors import DataError, MissingDataError
 from .home import data_home
 from .images import ImageData, channel_statistics, load_images, normalize
 from .mnist import load_mnist
+from .pictures import load_picture
 from .shapes import shapes
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "load_images",
     "load_mnist",
     "load_photograph",
+    "load_picture",
     "normalize",
     "shapes",
 ]

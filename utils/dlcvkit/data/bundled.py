@@ -1,9 +1,11 @@
 """Small real images that come with scikit-learn, so they are there without a network."""
 
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from .subset import choose_rows
@@ -35,21 +37,27 @@ def load_digits(n: int | None = None, *, seed: int = 0) -> tuple[Tensor, Tensor]
     return images.unsqueeze(1) / 16, torch.from_numpy(labels[rows])
 
 
-def load_photograph(name: Literal["flower", "china"]) -> Tensor:
-    """Return one of scikit-learn's two colour photographs.
+def load_photograph(name: Literal["flower", "china", "portrait"]) -> Tensor:
+    """Return a colour photograph that comes with scikit-learn or matplotlib.
 
     Args:
-        name: ``flower`` (a dahlia) or ``china`` (a temple).
+        name: ``flower`` (a dahlia), ``china`` (a temple) or ``portrait`` (Rear Admiral Grace Hopper).
 
     Returns:
-        Shape (3, 427, 640), float32 in [0, 1], RGB.
+        Shape (3, 427, 640), the portrait (3, 600, 512); float32 in [0, 1], RGB.
 
     Raises:
         ValueError: If there is no photograph of that name.
     """
-    if name not in ("flower", "china"):
-        raise ValueError(f"there are the photographs 'flower' and 'china', not {name!r}")
-    from sklearn import datasets
+    if name not in ("flower", "china", "portrait"):
+        raise ValueError(f"there are the photographs 'flower', 'china' and 'portrait', not {name!r}")
+    if name == "portrait":
+        import matplotlib
 
-    pixels = datasets.load_sample_image(f"{name}.jpg")
-    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1).contiguous().float() / 255
+        path = Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")
+        pixels = np.array(Image.open(path).convert("RGB"))
+    else:
+        from sklearn import datasets
+
+        pixels = np.array(datasets.load_sample_image(f"{name}.jpg"))
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous().float() / 255
