@@ -18,6 +18,7 @@ from dlcvgrade.judge.replay import replay_command
 from dlcvgrade.mutants import mutants_command
 from dlcvgrade.problems import CourseProblems, NbgraderFailed
 from dlcvgrade.results.command import export_command, feedback_command
+from dlcvgrade.similarity.command import similarity_command
 
 app = typer.Typer(
     add_completion=False,
@@ -96,6 +97,7 @@ app.command("replay")(replay_command)
 app.command("doctor")(doctor_command)
 app.command("feedback")(feedback_command)
 app.command("export")(export_command)
+app.command("similarity")(similarity_command)
 app.command("attack-report")(attack_report_command)
 
 
