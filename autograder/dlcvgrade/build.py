@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from dlcvgrade.course import FILE, Course, Stage
 from dlcvgrade.notebooks import notebook_bytes, read_notebook
+from dlcvgrade.opening import with_opening
 from dlcvgrade.problems import CourseProblems, Problem
 from dlcvgrade.registry import KitRegistry, Registry
 from dlcvgrade.session import demand, open_api
@@ -91,6 +92,7 @@ def solve_stage(course: Course, stage: Stage, registry: Registry, built: Built, 
         notebook, found = solved_notebook(text, file=str(relative), stage=stage.name, notebook=name, registry=registry)
         problems += found
         if notebook is not None:
+            with_opening(notebook, course.repository)
             content = notebook_bytes(notebook)
             built.solved[relative.with_suffix(".ipynb")] = content
             built.source[PurePosixPath(SOURCE, stage.name, f"{name}.ipynb")] = content
