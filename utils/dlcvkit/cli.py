@@ -12,6 +12,7 @@ from dlcvkit.commands.check import check_command
 from dlcvkit.commands.doctor import doctor_command
 from dlcvkit.commands.hint import hint_command
 from dlcvkit.commands.progress import progress_command
+from dlcvkit.commands.solutions import solutions_command
 from dlcvkit.commands.submit import submit_command
 from dlcvkit.commands.terminal import CannotBeDone, complain
 
@@ -53,6 +54,7 @@ app.command("check")(check_command)
 app.command("progress")(progress_command)
 app.command("hint")(hint_command)
 app.command("submit")(submit_command)
+app.command("solutions")(solutions_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
