@@ -6,11 +6,13 @@ import os
 import sys
 from pathlib import Path
 
+from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
 from nbgrader.preprocessors import (
     AssignLatePenalties,
     CheckCellMetadata,
     ClearOutput,
     DeduplicateIds,
+    GetGrades,
     OverwriteCells,
     OverwriteKernelspec,
 )
@@ -20,7 +22,7 @@ from dlcvgrade.course import Course
 from dlcvgrade.judge.bookkeeping import JudgeNotebook, SubmissionExporter
 from dlcvgrade.late import LatePenalty, record_due_dates
 from dlcvgrade.restore import RestoreCells
-from dlcvgrade.viewing import FILTERS, Undress
+from dlcvgrade.viewing import FILTERS, HideTests, Undress
 
 SOURCE = "build/source"
 RELEASE = "assignments"
@@ -82,6 +84,7 @@ def configure(config: Config, course: Course, *, root: Path | None = None, sourc
     config.HTMLExporter.sanitize_html = True
     config.HTMLExporter.filters = dict(FILTERS)
     config.HTMLExporter.preprocessors = [Undress]
+    config.GenerateFeedback.preprocessors = [GetGrades, HideTests, CSSHTMLHeaderPreprocessor]
 
     # The gradebook is looked up when it is needed: nbgrader_config.py may name another one below.
     config.GenerateAssignment.post_convert_hook = lambda **_: record_due_dates(course, config.CourseDirectory.db_url)

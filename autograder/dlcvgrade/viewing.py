@@ -21,6 +21,9 @@ from nbconvert.filters import strip_files_prefix
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
+from nbgrader.preprocessors import NbGraderPreprocessor
+
+from dlcvgrade.markers import outside_lines
 
 MOST_TEXT = 200_000
 """Characters of a cell that are shown; rendering takes far longer for a text that is made for it."""
@@ -126,3 +129,13 @@ class Undress(Preprocessor):  # type: ignore[misc]
             if isinstance(resources.get(key), str):
                 resources[key] = escape(resources[key])
         return nb, resources
+
+
+class HideTests(NbGraderPreprocessor):  # type: ignore[misc]
+    """Leaves the text of hidden tests out of what goes back to students; the reports below it stay."""
+
+    def preprocess_cell(self, cell: NotebookNode, resources: Any, index: int) -> tuple[NotebookNode, Any]:
+        """Shorten the text of a cell that grades."""
+        if cell.metadata.get("nbgrader", {}).get("grade") and cell.cell_type == "code":
+            cell.source = "\n".join(outside_lines(cell.source)).rstrip()
+        return cell, resources
