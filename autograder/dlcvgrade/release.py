@@ -109,10 +109,20 @@ The last cell of a notebook sums up its checks. Before you hand in, restart the 
 only because of a cell that you have deleted since will not work when it is graded. Grading also tries inputs that
 are not in these notebooks: other sizes, other types, edge cases.
 
+In a terminal, in this folder:
+
+    dlcvkit doctor               # is everything installed?
+    dlcvkit check                # the checks of the notebooks as you have saved them; --watch repeats them on each save
+    dlcvkit progress             # how far you are, and what is next
+    dlcvkit hint $stage/EXERCISE      # where to look; one hint more each time
+
 ## Hand in
 
-Save, and hand in the notebooks under the names that they have here, together with the files that they have you save
-(`*.safetensors`). Outputs do not matter; answers in words stand in the cells that ask for them.
+    dlcvkit submit $stage --student YOUR_ID
+
+says what is missing and packs one zip. If your course takes notebooks without a zip, hand them in under the names that
+they have here, together with the files that they have you save (`*.safetensors`). Outputs do not matter; answers in
+words stand in the cells that ask for them.
 
 ## What is in this folder
 
