@@ -7,14 +7,14 @@ READY := $(VENV)/.ready
 ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup demo test test-all lint build check-generated lab data bench clean
+.PHONY: setup demo test test-all lint build check-generated docs lab data bench clean
 
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt utils/preflight.sh
 	@bash utils/preflight.sh "$(PYTHON)"
 	@test -x $(PY) || "$(PYTHON)" -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,grade,cluster,postgres,dev]"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,grade,cluster,postgres,docs,dev]"
 	@$(PY) -m ipykernel install --sys-prefix --name python3 >/dev/null
 	@touch $@
 	@echo "ready: $(VENV); try 'make demo' or 'make lab'"
@@ -36,6 +36,10 @@ build: setup
 
 check-generated: setup
 	@$(PY) -m dlcvgrade build --check
+
+# The site lies in build/site; the solved notebooks are run for it, with their demos shortened.
+docs: setup
+	@$(PY) docs/site.py
 
 # In a copy: assignments/ is generated, and the next build would take away what is written there.
 lab: setup
