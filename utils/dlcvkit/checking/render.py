@@ -86,9 +86,11 @@ def _text_of(start: str, finding: Finding, is_hidden: bool) -> list[str]:
     return lines + [f"{'':>{len(start)}}{label}: {text}" for label, text in details(finding, is_hidden=is_hidden)]
 
 
-# Colours that stay legible on white and on black; everything else is inherited from the theme.
-_PASS, _FAIL, _NOTE = "#2e8b57", "#d1495b", "#b8860b"
+# No colour of text stands out enough from white and from every theme's black, so words stand white on these; everything
+# else is inherited from the theme.
+_PASS, _FAIL, _NOTE = "#1a7f4b", "#b3263a", "#8a5a00"
 _CELL = "text-align:left;vertical-align:top;padding:2px 12px 2px 0;border:none;white-space:normal"
+_ANY_WIDTH = "overflow-wrap:anywhere;word-break:break-word"
 
 
 def as_html(report: Report) -> str:
@@ -114,18 +116,22 @@ def as_html(report: Report) -> str:
             )
             for quantity in report.quantities
         ]
-    notes = "".join(f'<div style="color:{_NOTE}">note: {escape(note)}</div>' for note in report.notes)
+    notes = "".join(f'<div style="{_ANY_WIDTH}">{_badge("note", _NOTE)} {escape(note)}</div>' for note in report.notes)
     table = f'<table style="border-collapse:collapse;margin:2px 0;background:none">{"".join(rows)}</table>'
     return f"{head}{table}{notes}</div>"
+
+
+def _badge(text: str, colour: str) -> str:
+    return f'<b style="background-color:{colour};color:#ffffff;border-radius:3px;padding:0 5px">{text}</b>'
 
 
 def _html_row(status: str, score: str, name: str, content: str) -> str:
     colour = _PASS if status == "pass" else _FAIL
     mark = "✓" if status == "pass" else "✗"
     return (
-        f'<tr style="background:none"><td style="{_CELL};color:{colour};white-space:nowrap"><b>{mark} {status}</b></td>'
+        f'<tr style="background:none"><td style="{_CELL};white-space:nowrap">{_badge(f"{mark} {status}", colour)}</td>'
         f'<td style="{_CELL}">{score}</td><td style="{_CELL}"><code>{escape(name)}</code></td>'
-        f'<td style="{_CELL}">{content}</td></tr>'
+        f'<td style="{_CELL};{_ANY_WIDTH}">{content}</td></tr>'
     )
 
 
