@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup demo test test-all test-browser lint build check-generated docs lab data bench clean
+.PHONY: setup demo test test-all test-browser test-postgres lint build check-generated docs lab data bench clean
 
 setup: $(READY)
 
@@ -23,13 +23,16 @@ demo: setup
 	@$(PY) -m dlcvgrade demo
 
 test: setup
-	@$(PY) -m pytest -n 2 -m "not slow and not browser and not gpu"
+	@$(PY) -m pytest -n 2 -m "not slow and not browser and not postgres and not gpu"
 
 test-all: setup
 	@$(PY) -m pytest -n 2
 
 test-browser: setup
 	@$(PY) -m pytest -m browser
+
+test-postgres: setup
+	@$(PY) -m pytest -m postgres
 
 lint: setup
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy

@@ -70,8 +70,8 @@ def make_exchange(folder: Path) -> Path:
     return folder
 
 
-def make_course(tmp_path: Path, exchange: Path) -> Place:
-    """Make a private course of one notebook, from a kit that has it."""
+def make_course(tmp_path: Path, exchange: Path, *options: str) -> Place:
+    """Make a private course of one notebook, from a kit that has it; ``options`` are those of ``dlcvgrade init``."""
     kit = tmp_path / "kit"
     for name in (f"solutions/{STAGE}/{NOTEBOOK}.py", f"autograder/specs/{STAGE}/{NOTEBOOK}.py"):
         (kit / name).parent.mkdir(parents=True)
@@ -89,7 +89,8 @@ def make_course(tmp_path: Path, exchange: Path) -> Place:
     )
     teacher = Place(tmp_path / "course", "teacher")
     elsewhere = Place(tmp_path / "kit", "keeper")
-    elsewhere.run("dlcvgrade", "init", teacher.root, "--kit", kit, "--id", "vision", "--due", f"{STAGE}={due(1)}")
+    given = ["--id", "vision", "--due", f"{STAGE}={due(1)}", *options]
+    elsewhere.run("dlcvgrade", "init", teacher.root, "--kit", kit, *given)
     with (teacher.root / "nbgrader_config.py").open("a", encoding="utf-8") as config:
         # One account owns all files here; on a real exchange the owner is checked.
         config.write(f'\nc = get_config()\nc.Exchange.root = "{exchange}"\nc.ExchangeCollect.check_owner = False\n')
