@@ -19,7 +19,7 @@ _TELLING_LENGTH = 14
 CASE = "Case("
 _TRIVIAL = re.compile(
     r"^(?:return \w+(?:, \w+)*|(?:from|import) .*|(?:for|while|if|elif|with) [\w., ()]+:|else:|pass|break|continue"
-    r"|raise NotImplementedError\(\)|[\W\d_]*)$"
+    r"|raise NotImplementedError\(\)|[\"']\w+[\"'],?|__all__ = .*|[\W\d_]*)$"
 )
 
 

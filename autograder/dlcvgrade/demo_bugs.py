@@ -103,6 +103,80 @@ def ensemble_predict(scores):
     return probabilities, probabilities.argmax(dim=1)
 """
 
+_LOSES_THE_BIAS = """\
+def fold_batchnorm(w, b, gamma, beta, running_mean, running_var, eps=1e-5):
+    factor = gamma / torch.sqrt(running_var + eps)
+    return w * factor.reshape(-1, 1, 1, 1), beta - running_mean * factor
+"""
+
+_NO_GAPS = """\
+def conv_output_size(size, kernel, stride=1, pad=0, dilation=1):
+    places = (size + 2 * pad - kernel) // stride + 1
+    if places < 1:
+        raise ValueError("the window does not fit")
+    return places
+"""
+
+_STEPS_FORGOTTEN = """\
+def receptive_field(layers):
+    seen, jump = 1, 1
+    for kernel, stride, dilation in layers:
+        seen += (kernel - 1) * dilation
+        jump *= stride
+    return seen, jump
+"""
+
+_NOT_TURNED = """\
+def fc_to_conv(W, b, shape):
+    return W.reshape(-1, *shape), b
+"""
+
+_ALL_ALIKE = """\
+def stretch_to_images(x):
+    return (x - x.min()) / (x.max() - x.min())
+"""
+
+_STAYS_IN_TRAINING = """\
+def evaluate_accuracy(net, x, y, batch_size=500):
+    with torch.no_grad():
+        found = torch.cat([net(part).argmax(dim=1) for part in x.split(batch_size)])
+    return (found == y).double().mean().item()
+"""
+
+_SIGNED = """\
+def saliency_map(model, images, labels):
+    return score_gradient(model, images, labels).amax(dim=1)
+"""
+
+_ROWS_ONLY = """\
+def tv_loss(images):
+    return (images[..., 1:] - images[..., :-1]).pow(2).sum() / images.shape[0]
+"""
+
+_SATURATES = """\
+def generator_loss(logits_fake):
+    return torch.log(1 - torch.sigmoid(logits_fake)).mean()
+"""
+
+_UNSTABLE = """\
+def bce_with_logits(logits, targets):
+    p = logits.sigmoid()
+    return -(targets * p.log() + (1 - targets) * (1 - p).log()).mean()
+"""
+
+_VARIANCE_FOR_DEVIATION = """\
+def reparametrize(mu, logvar, generator=None):
+    drawn = torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=mu.device)
+    return mu + logvar.exp() * drawn
+"""
+
+_KEEPS_THE_SUM = """\
+def style_mix(targets, weights):
+    if (weights < 0).any() or weights.sum() == 0:
+        raise ValueError("no such weights")
+    return {layer: torch.einsum("s,scd->cd", weights, grams)[None] for layer, grams in targets.items()}
+"""
+
 BUGS = {
     "a1": {
         "bug-keeps-the-root": {"compute_distances_no_loops": _ROOT, "svm_loss_vectorized": _NOT_AVERAGED},
@@ -113,5 +187,15 @@ BUGS = {
         "bug-adds-up": {"softmax_loss": _SUMMED, "affine_backward": _FIRST_BIAS},
         "bug-starts-small": {"adam": _NO_CORRECTION, "clip_grad_norm": _SQUARED_NORM},
         "bug-divides-by-p": {"dropout_forward": _DIVIDES_BY_P, "ensemble_predict": _MEAN_OF_SCORES},
+    },
+    "a3": {
+        "bug-loses-the-bias": {"fold_batchnorm": _LOSES_THE_BIAS, "conv_output_size": _NO_GAPS},
+        "bug-forgets-the-steps": {"receptive_field": _STEPS_FORGOTTEN, "fc_to_conv": _NOT_TURNED},
+        "bug-stays-in-training": {"stretch_to_images": _ALL_ALIKE, "evaluate_accuracy": _STAYS_IN_TRAINING},
+    },
+    "a4": {
+        "bug-keeps-the-sign": {"saliency_map": _SIGNED, "tv_loss": _ROWS_ONLY},
+        "bug-saturates": {"generator_loss": _SATURATES, "bce_with_logits": _UNSTABLE},
+        "bug-mixes-too-much": {"style_mix": _KEEPS_THE_SUM, "reparametrize": _VARIANCE_FOR_DEVIATION},
     },
 }

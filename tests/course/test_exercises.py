@@ -64,6 +64,12 @@ def test_the_solution_earns_all_points_whatever_the_seed(exercise, seed):
 
 
 @pytest.mark.parametrize("exercise", IDS)
+def test_it_is_run_by_a_protocol_of_the_kit(exercise):
+    """A sandboxed worker has the kit's protocols and ``call`` functions, and no class of an exercise's own."""
+    assert type(subject_of(exercise).exercise).__module__.startswith("dlcvkit.checking.")
+
+
+@pytest.mark.parametrize("exercise", IDS)
 def test_hidden_checks_try_more_than_the_public_ones(exercise):
     assert subject_of(exercise).hidden.cases
 

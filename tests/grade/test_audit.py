@@ -100,7 +100,17 @@ def test_kit_may_share_an_idiom_with_a_solution():
 
 
 @pytest.mark.parametrize(
-    "line", ["return out", "loss = 0.0", "for i in range(num_test):", "import torch.nn", "else:", ")"]
+    "line",
+    [
+        "return out",
+        "loss = 0.0",
+        "for i in range(num_test):",
+        "import torch.nn",
+        "else:",
+        ")",
+        '"stretch_to_images",',
+        "__all__ = ['conv_transpose']",
+    ],
 )
 def test_common_turn_of_phrase_tells_nothing(line):
     assert not is_telling(normalised(line))

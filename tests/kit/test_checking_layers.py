@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from dlcvkit.checking import (
     TORCH_LAYERS,
     Case,
     ForwardBackward,
+    Interrupted,
     Mistake,
     Module,
     Stepper,
@@ -23,6 +25,7 @@ from dlcvkit.checking import (
     messages,
     normal,
 )
+from dlcvkit.checking.module import load_params
 
 AFFINE = ForwardBackward(
     id="t/affine",
@@ -403,3 +406,36 @@ def test_a_case_draws_the_tensors_inside_of_dicts():
     assert built["n"] == 3 and not built["params"]["a"].is_contiguous()
     assert not torch.equal(built["params"]["a"], built["params"]["b"])
     assert torch.equal(built["params"]["a"], case.build(1)["params"]["a"])
+
+
+class _Unit(torch.nn.Module):
+    def __init__(self, *names):
+        super().__init__()
+        for name in names:
+            setattr(self, name, torch.nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (None, r"Unit\(...\) is None; expected a torch.nn.Module"),
+        ([], r"Unit\(...\) is a list of 0; expected a torch.nn.Module"),
+        (_Unit(), "the state dict of Unit lacks fc.weight and fc.bias$"),
+        (_Unit("head"), "lacks fc.weight and fc.bias; it has head.weight and head.bias instead"),
+        (
+            _Unit("fc", "a", "b", "c"),
+            "entries that the exercise has not: a.weight, a.bias, b.weight, b.bias and 2 more",
+        ),
+    ],
+)
+def test_a_module_with_other_weights_is_told_by_what_differs(net, message):
+    weights = {"fc.weight": torch.eye(2), "fc.bias": torch.zeros(2)}
+    with pytest.raises(Interrupted) as stopped:
+        load_params(net, weights, "Unit")
+    assert re.search(message, stopped.value.cause.text)
+
+
+def test_weights_reach_a_module():
+    net = _Unit("fc")
+    load_params(net, {"fc.weight": 3 * torch.eye(2, dtype=torch.float64), "fc.bias": torch.ones(2)}, "Unit")
+    assert net.fc(torch.ones(1, 2, dtype=torch.float64)).tolist() == [[4, 4]]

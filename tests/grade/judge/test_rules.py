@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import sys
+from dataclasses import replace
+from functools import partial
 from types import ModuleType
 
 import pytest
 
 from dlcvgrade.judge.calls import calls_module, slice_of
 from dlcvgrade.judge.rules import find_forbidden, find_loop_in, find_tampering, read_text
-from dlcvkit.checking import Case, Function, SavedAnswer, exercises_of, find_exercise
+from dlcvkit.checking import Case, Function, SavedAnswer, exercises_of, find_exercise, stages
 
 NO_LOOPS = find_exercise("a1/knn_no_loops")
 LABELS = find_exercise("a1/predict_labels")
@@ -141,16 +144,20 @@ def test_tampering_is_named_and_counts_where_there_are_rules(line):
     assert find_tampering(NO_LOOPS, read_text([line], frozenset({line}))) is None
 
 
+def sliced(source, names):
+    return "\n\n".join(map(ast.unparse, slice_of(source, names)))
+
+
 def test_slice_takes_what_is_used_and_nothing_else():
     source = "import a\nimport b\nX = b.y\ndef f():\n    return g(X)\ndef g(x):\n    return x\nsecret = 42\n"
-    assert slice_of(source, ["f"]) == "import b\n\nX = b.y\n\ndef f():\n    return g(X)\n\ndef g(x):\n    return x"
+    assert sliced(source, ["f"]) == "import b\n\nX = b.y\n\ndef f():\n    return g(X)\n\ndef g(x):\n    return x"
     with pytest.raises(KeyError):
         slice_of(source, ["h"])
 
 
 def test_a_parameter_named_like_an_exercise_is_not_that_exercise():
     source = "secret = 42\ndef call(secret, x):\n    return secret(x)\n"
-    assert "42" not in slice_of(source, ["call"])
+    assert "42" not in sliced(source, ["call"])
 
 
 def leaky_call(function, **inputs):
@@ -167,12 +174,29 @@ def test_a_call_that_would_take_its_reference_along_is_refused():
         calls_module([leaky])
 
 
-def test_workers_calls_hold_no_reference_case_or_mistake():
-    exercises = exercises_of("a1").values()
+def made_here(function):
+    return lambda f, x: function(x)
+
+
+@pytest.mark.parametrize("call", [lambda f, x: f(x), made_here(abs), partial(leaky_call, x=1)])
+def test_a_call_without_a_name_of_its_own_is_refused(call):
+    with pytest.raises(ValueError, match="the call of a/b has to be a function at the top level"):
+        calls_module([replace(leaky, call=call)])
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_workers_calls_hold_no_reference_case_or_mistake(stage):
+    exercises = exercises_of(stage).values()
     text = calls_module(exercises)
-    assert not [
-        word for word in ("Case(", "Mistake(", "reference", "_search(", "_centred", "properties") if word in text
-    ]
+    words = ("Case(", "Mistake(", "reference", "_search(", "_centred", "properties", "dlcvkit.exercises")
+    assert not [word for word in words if word in text]
     namespace: dict = {}
     exec(text, namespace)
     assert set(namespace["CALLS"]) == {e.id for e in exercises if e.call is not None and not isinstance(e, SavedAnswer)}
+
+
+def test_what_a_call_imports_from_another_module_of_exercises_comes_along():
+    namespace: dict = {}
+    exec(calls_module([find_exercise("a3/residual_block")]), namespace)
+    assert callable(namespace["CALLS"]["a3/residual_block"])
+    assert len(namespace["SCOPES"]) > 1

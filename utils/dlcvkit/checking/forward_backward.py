@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,21 +68,11 @@ class ForwardBackward(ComparedExercise):
         Raises:
             Interrupted: If forward returns something else than outputs and cache, or backward fails.
         """
-        forward, backward = functions
         if self.call is not None:
-            return self.call(forward, backward, **inputs)
+            return self.call(*functions, **inputs)
         upstream = [inputs[name] for name in self.upstream.values()]
         arguments = [value for name, value in inputs.items() if name not in self.upstream.values()]
-        *outputs, cache = _demand(forward(*arguments), self.functions[0], [*self.outputs, "cache"])
-        lost = self.gradients
-        try:
-            gradients = backward(*upstream, cache)
-            gradients = _demand(gradients, self.functions[1], lost) if len(lost) > 1 else [gradients]
-        except Interrupted as stop:
-            raise Interrupted(stop.cause, (*outputs, *[None] * len(lost)), lost) from stop
-        except (Exception, SystemExit) as error:
-            raise Interrupted(error, (*outputs, *[None] * len(lost)), lost) from error
-        return (*outputs, *gradients)
+        return run_pair(functions, self.functions, arguments, upstream, self.outputs, self.gradients)
 
     def expect(self, reference: Callable[..., Any], inputs: Inputs) -> dict[str, Any]:
         """Return outputs and gradients; a variant that returns all of them is taken at its word."""
@@ -116,6 +106,43 @@ class ForwardBackward(ComparedExercise):
             for variable, gradient in zip(variables.values(), gradients, strict=True)
         ]
         return (*[v.detach() if isinstance(v, Tensor) else v for v in outputs.values()], *filled)
+
+
+def run_pair(
+    functions: Functions,
+    names: Sequence[str],
+    arguments: Sequence[Any],
+    upstream: Sequence[Any],
+    outputs: Sequence[str],
+    gradients: Sequence[str],
+) -> tuple[Any, ...]:
+    """Call forward, then backward with its cache.
+
+    Args:
+        functions: The two.
+        names: What they are called.
+        arguments: What forward is given.
+        upstream: The gradients that backward is given before the cache.
+        outputs: Names of what forward returns before the cache.
+        gradients: Names of what backward returns.
+
+    Returns:
+        Outputs and gradients.
+
+    Raises:
+        Interrupted: If forward returns something else than outputs and cache, or backward fails.
+    """
+    forward, backward = functions
+    *values, cache = _demand(forward(*arguments), names[0], [*outputs, "cache"])
+    lost = list(gradients)
+    try:
+        found = backward(*upstream, cache)
+        found = _demand(found, names[1], lost) if len(lost) > 1 else [found]
+    except Interrupted as stop:
+        raise Interrupted(stop.cause, (*values, *[None] * len(lost)), lost) from stop
+    except (Exception, SystemExit) as error:
+        raise Interrupted(error, (*values, *[None] * len(lost)), lost) from error
+    return (*values, *found)
 
 
 def _parameters(function: Callable[..., Any]) -> Collection[str]:

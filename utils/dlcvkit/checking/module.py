@@ -15,6 +15,9 @@ from dlcvkit.checking.findings import Finding, Kind
 from dlcvkit.checking.interrupted import Interrupted
 from dlcvkit.checking.values import kind_of, shape_text
 
+_SHOWN = 4
+"""Names of a state dict that a message tells."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Module(ComparedExercise):
@@ -56,6 +59,11 @@ def load_params(net: Any, params: Mapping[str, Tensor], name: str) -> None:
         Interrupted: If its weights have other names or shapes.
     """
     is_module = isinstance(net, torch.nn.Module)
+    if is_module:
+        _require_state(list(net.state_dict()), list(params), name)
+    elif any("." in key for key in params):  # as only state dicts name their entries
+        got = "None" if net is None else f"a {kind_of(net)}"
+        _refuse(messages.NOT_A_MODULE.format(name=name, got=got))
     present = net.state_dict() if is_module else getattr(net, "params", None)
     if not isinstance(present, dict):
         got = "nothing" if present is None else f"a {kind_of(present)}"
@@ -75,6 +83,27 @@ def load_params(net: Any, params: Mapping[str, Tensor], name: str) -> None:
         net.load_state_dict({key: value.clone() for key, value in params.items()})
     else:
         present.update({key: value.clone() for key, value in params.items()})
+
+
+def _require_state(present: list[str], wanted: list[str], name: str) -> None:
+    """Insist on the names of a state dict; there may be many, so only those that differ are told."""
+    lacking = [key for key in wanted if key not in present]
+    more = [key for key in present if key not in wanted]
+    if not lacking and not more:
+        return
+    if lacking:
+        text = messages.STATE_LACKS.format(name=name, lacking=_some(lacking))
+        text += messages.STATE_INSTEAD.format(more=_some(more)) if more else ""
+    else:
+        text = messages.STATE_MORE.format(name=name, more=_some(more))
+    has_biases = not lacking and all(key.endswith(".bias") for key in more)
+    hint = messages.STATE_BIAS_HINT if has_biases else messages.STATE_NAMES_HINT
+    raise Interrupted(Finding(Kind.STRUCTURE, text, hint=hint))
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - _SHOWN
+    return messages.listing([*names[:_SHOWN], f"{rest} more"] if rest > 1 else names)
 
 
 def _names(params: Mapping[Any, Any]) -> str:

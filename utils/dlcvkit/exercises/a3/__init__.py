@@ -1,0 +1,1 @@
+"""Exercises of stage a3: convolution, normalization and CNNs."""
