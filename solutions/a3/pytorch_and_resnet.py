@@ -1148,7 +1148,7 @@ def adapt(how, x, y, steps, bar):
 
 
 ways, counts, draws = ("frozen", "fine-tuned", "from scratch"), (5, 20, 80), 1 if is_fast() else 3
-first_steps, steps = (10, 5) if is_fast() else (200, 60)
+first_steps, steps = (10, 8) if is_fast() else (200, 60)
 found = torch.zeros(len(ways), len(counts), draws)
 with tqdm(total=first_steps + found.numel() * steps, desc="transfer") as bar:
     torch.manual_seed(0)
