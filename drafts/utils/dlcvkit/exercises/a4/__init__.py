@@ -1,0 +1,1 @@
+"""Exercises of stage a4: sequences, attention, generative models and style."""
