@@ -26,15 +26,26 @@ class ScratchFolder:
 
     def __init__(self) -> None:
         remove_left_over()
+        while (lock := self._lock_new_folder()) is None:
+            continue
+        self._lock = lock
+
+    def _lock_new_folder(self) -> int | None:
+        """Make a folder; return its lock, or None if another grader took it for left over before it was locked."""
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
-        partial = self.path / f".{_LOCK}"
-        self._lock = os.open(partial, os.O_CREAT | os.O_RDWR, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        partial.rename(self.path / _LOCK)  # never to be seen unlocked
+        try:
+            lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+        except FileNotFoundError:
+            return None
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock).st_nlink:
+            return lock
+        os.close(lock)
+        return None
 
     def remove(self) -> None:
         """Remove it; a second time does nothing."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        _remove(self.path)
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -49,14 +60,35 @@ class ScratchFolder:
 
 
 def remove_left_over() -> None:
-    """Remove this user's folders whose process is gone."""
+    """Remove this user's folders whose process is gone.
+
+    A folder without a lock goes only if it is empty: its grader was killed while making or removing it, or it is not
+    a grader's at all.
+    """
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with suppress(OSError):  # gone, somebody else's, or in use
+        with suppress(OSError):  # gone, somebody else's, in use, or not empty
             if folder.is_symlink() or folder.stat().st_uid != os.getuid():
                 continue
-            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                folder.rmdir()
+                continue
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
             finally:
                 os.close(lock)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, its lock last: killed in the middle, this leaves one that is locked or empty."""
+    with suppress(OSError):
+        for entry in folder.iterdir():
+            if entry.name == _LOCK:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink()
+    shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -189,14 +190,20 @@ def run_undisturbed(server: Server, root: Path) -> float:
     return time.monotonic() - start
 
 
-def kill_once(server: Server, root: Path, delay: float) -> str | None:
-    """Start a batch, kill it ``delay`` seconds after its workers have started; return what it was at, None if done."""
+def kill_once(server: Server, root: Path, graded: int, delay: float) -> str | None:
+    """Start a batch, kill it ``delay`` seconds after it has ``graded`` results; return what it was at, None if done.
+
+    A moment on the clock would not do: where others need the processors, the next batch may end before it or begin
+    after it.
+    """
     before = results(root)
+    folder = root / "results" / "a1"
     pid = server.start(root)
-    while not (sandboxes := descendants(pid)) and Path(f"/proc/{pid}/stat").exists():
+    alive = Path(f"/proc/{pid}/stat")
+    while alive.exists() and not (descendants(pid) and len(list(folder.glob("*.json"))) >= graded):
         time.sleep(0.005)
     time.sleep(delay)
-    sandboxes = descendants(pid) or sandboxes
+    sandboxes = descendants(pid)
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -226,13 +233,14 @@ def kill_and_compare(server: Server, make_course, kills: int, chance: random.Ran
     batches = 0
     while met.total() < kills:
         batches += 1
+        assert batches <= 3 * kills, f"the batches end before they are killed: {dict(met)}"
         root = make_course(f"killed-{batches}")
         for _ in range(min(6, kills - met.total())):
-            state = kill_once(server, root, chance.uniform(0, seconds))
+            graded = chance.randint(len(results(root)), len(STUDENTS))
+            state = kill_once(server, root, graded, chance.uniform(0, seconds / len(STUDENTS)))
             if state is None:
                 break
             met[state] += 1
-        assert batches <= kills, f"the batches end before they are killed: {dict(met)}"
         assert server.start(root)
         assert server.wait() == 1
         assert outcome(root) == expected
@@ -282,8 +290,12 @@ def test_folders_of_a_killed_grader_are_removed_and_those_in_use_stay(tmp_path, 
     theirs = Path(process.stdout.readline().strip())
     other = tmp_path / f"{PREFIX}made-by-hand"
     other.mkdir()
+    (other / "notes").touch()
+    without_a_lock = tmp_path / f"{PREFIX}killed-as-it-began"
+    without_a_lock.mkdir()
     with ScratchFolder() as ours:
         assert theirs.is_dir() and theirs.parent == ours.parent == tmp_path
+        assert not without_a_lock.exists()
         process.kill()
         process.communicate()
         remove_left_over()
@@ -291,3 +303,40 @@ def test_folders_of_a_killed_grader_are_removed_and_those_in_use_stay(tmp_path, 
         assert ours.is_dir()
     assert not ours.exists()
     assert other.is_dir()
+
+
+def test_a_folder_that_another_grader_removes_before_it_is_locked_is_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    lock, others = fcntl.flock, []
+
+    def after_another(fd, operation):
+        if not others:
+            others.append(None)
+            remove_left_over()
+        lock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", after_another)
+    with ScratchFolder() as folder:
+        assert others
+        assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+        assert [path.name for path in folder.iterdir()] == ["in-use"]
+
+
+def test_a_removal_that_is_cut_short_is_finished_by_the_next_grader(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = ScratchFolder()
+    (folder.path / "submission").mkdir()
+    rmtree = shutil.rmtree
+
+    def is_killed(path, **options):
+        if path == folder.path:
+            raise KeyboardInterrupt
+        rmtree(path, **options)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(shutil, "rmtree", is_killed)
+        folder.remove()
+    assert [path.name for path in folder.path.iterdir()] == ["in-use"]
+    os.close(folder._lock)
+    remove_left_over()
+    assert not folder.path.exists()
