@@ -25,8 +25,10 @@ demo: setup
 test: setup
 	@$(PY) -m pytest -n 2 -m "not slow and not browser and not postgres and not gpu"
 
+# Notebooks at full length have both processors for themselves.
 test-all: setup
-	@$(PY) -m pytest -n 2
+	@$(PY) -m pytest -n 2 -k "not full_length"
+	@$(PY) -m pytest -k full_length
 
 test-browser: setup
 	@$(PY) -m pytest -m browser

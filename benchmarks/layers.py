@@ -10,6 +10,7 @@ number of images. ``--quick`` uses small batches and few repeats: it shows that 
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -307,7 +308,9 @@ def missed(rows: list[Row]) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Print the table; return 1 if a target is missed, which ``--quick`` does not ask."""
-    is_quick = "--quick" in arguments
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small batches, few repeats, no targets")
+    is_quick = parser.parse_args(arguments).quick
     n, side, repeats = (2, 6, 2) if is_quick else (32, 32, 15)
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     complaints: list[str] = []

@@ -1122,7 +1122,9 @@ print(f"{solver.best_accuracy:.1%} of the validation crops, {time.perf_counter()
 # pixel that is its own switch is a local maximum.
 #
 # What to expect: the map is dark but for spots at the shapes, and some on the petals. Measured: of the 20 shapes, 15 found
-# and named, 4 found but misnamed, 1 missed, and 6 false alarms among 15,147 crops.
+# and named, 4 found but misnamed, 1 missed, and 6 false alarms among 15,147 crops. Since the net and the odds were chosen
+# while looking at this very scene, that alone would prove little. In ten more scenes on the same photograph (seeds 100 to
+# 109), drawn when all was settled, 151 of 200 shapes were found and named, 37 found but misnamed, and each had 7 false alarms.
 
 # %% tags=["demo"]
 rng = np.random.default_rng(3)

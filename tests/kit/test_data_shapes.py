@@ -187,6 +187,7 @@ def test_the_public_names_are_these():
         "load_photograph",
         "load_picture",
         "normalize",
+        "painting",
         "shapes",
     ]
     assert all(hasattr(dlcvkit.data, name) for name in dlcvkit.data.__all__)

@@ -7,6 +7,7 @@ The worker gets one generated module with the ``call`` functions and what they u
 from __future__ import annotations
 
 import ast
+import builtins
 import dis
 import importlib
 import inspect
@@ -26,7 +27,8 @@ def _bound_names(statement: ast.stmt) -> list[str]:
     if isinstance(statement, ast.Import | ast.ImportFrom):
         return [alias.asname or alias.name.partition(".")[0] for alias in statement.names]
     if isinstance(statement, ast.Assign):
-        return [target.id for target in statement.targets if isinstance(target, ast.Name)]
+        names = [node for target in statement.targets for node in ast.walk(target) if isinstance(node, ast.Name)]
+        return [name.id for name in names if isinstance(name.ctx, ast.Store)]
     return []
 
 
@@ -126,6 +128,12 @@ class _Cutting:
         table = ", ".join(f"{name!r}: {name}" for name in sorted(self.wanted[module]))
         return "\n".join([*lines, f"    return {{{table}}}"])
 
+    def unknown(self, module: str) -> str | None:
+        """Return a name that the slice of a module uses and nothing in it defines, if there is one."""
+        bound = {name for statement in self.slices[module] for name in _bound_names(statement)} | set(dir(builtins))
+        used = {name for statement in self.slices[module] for name in _global_names(statement)}
+        return min(used - bound - {"__name__"}, default=None)
+
     def leak(self, module: str) -> str | None:
         """Return the name of an exercise that the slice of a module has in it, if there is one."""
         bound = [name for statement in self.slices[module] for name in _bound_names(statement)]
@@ -139,8 +147,8 @@ def calls_module(exercises: Iterable[Exercise]) -> str:
     Each module of exercises gets a scope of its own, as equal names in two of them must not meet.
 
     Raises:
-        ValueError: If a ``call`` function is not defined at the top level of a module, or uses an exercise, whose
-            reference would come along.
+        ValueError: If a ``call`` function is not defined at the top level of a module, uses a name that is not, or
+            uses an exercise, whose reference would come along.
     """
     cutting = _Cutting()
     table: dict[str, tuple[str, str]] = {}
@@ -157,6 +165,9 @@ def calls_module(exercises: Iterable[Exercise]) -> str:
         leak = cutting.leak(module)
         if leak is not None:
             raise ValueError(f"a call function in {module} uses the exercise {leak}, and with it the reference")
+        unknown = cutting.unknown(module)
+        if unknown is not None:
+            raise ValueError(f"a call function in {module} uses {unknown}, which no plain statement there defines")
         parts.append(f"{cutting.scope(module)}\n\nSCOPES.append(_scope_{cutting.order.index(module)}())")
     parts += [
         f"CALLS[{exercise!r}] = SCOPES[{cutting.order.index(module)}][{name!r}]"

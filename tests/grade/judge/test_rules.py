@@ -155,6 +155,11 @@ def test_slice_takes_what_is_used_and_nothing_else():
         slice_of(source, ["h"])
 
 
+def test_names_bound_together_come_along():
+    source = "A, (B, *C) = 1, (2, 3)\ndef f():\n    return B\n"
+    assert sliced(source, ["f"]).startswith("A, (B, *C) = ")
+
+
 def test_a_parameter_named_like_an_exercise_is_not_that_exercise():
     source = "secret = 42\ndef call(secret, x):\n    return secret(x)\n"
     assert "42" not in sliced(source, ["call"])
@@ -172,6 +177,17 @@ def test_a_call_that_would_take_its_reference_along_is_refused():
     vars(sys.modules[__name__]).update(leaky=leaky, leaky_call=leaky_call, __file__=__file__)
     with pytest.raises(ValueError, match="uses the exercise leaky"):
         calls_module([leaky])
+
+
+def lost_call(function, **inputs):
+    return function(defined_nowhere, **inputs)  # noqa: F821
+
+
+def test_a_call_that_uses_what_cannot_be_cut_out_is_refused():
+    sys.modules[__name__] = ModuleType(__name__)
+    vars(sys.modules[__name__]).update(lost_call=lost_call, __file__=__file__)
+    with pytest.raises(ValueError, match="uses defined_nowhere, which no plain statement there defines"):
+        calls_module([replace(leaky, call=lost_call)])
 
 
 def made_here(function):

@@ -6,6 +6,7 @@ from .errors import DataError, MissingDataError
 from .home import data_home
 from .images import ImageData, channel_statistics, load_images, normalize
 from .mnist import load_mnist
+from .paintings import painting
 from .pictures import load_picture
 from .shapes import shapes
 
@@ -22,5 +23,6 @@ __all__ = [
     "load_photograph",
     "load_picture",
     "normalize",
+    "painting",
     "shapes",
 ]
