@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dlcvkit.checking import Case, Hidden, given, labels, normal
+from dlcvkit.checking import Case, Hidden, normal
+from dlcvkit.exercises.a4.style_transfer.transform import styled_case
 
 
 def _norm(x, gammas, betas, styles, eps=1e-5):
@@ -93,36 +94,24 @@ def _by_axis(axis):
     return norm
 
 
-def _case(name, shape, count, styles=None, eps=1e-5, mean=0.0, std=1.0):
-    return Case(
-        name,
-        x=normal(*shape, mean=mean, std=std),
-        gammas=normal(count, shape[1], mean=1.0, std=0.5),
-        betas=normal(count, shape[1]),
-        styles=labels(shape[0], count) if styles is None else given(styles, dtype=torch.int64),
-        eps=eps,
-        upstream=normal(*shape),
-    )
-
-
 conditional_instance_norm = Hidden(
     cases=[
-        _case("one image", (1, 3, 4, 2), 2, [1]),
-        _case("one channel", (3, 1, 2, 5), 2, [1, 1, 0]),
-        _case("one position", (2, 3, 1, 1), 2),
-        _case("a single row", (2, 3, 1, 5), 2),
-        _case("one style", (3, 2, 4, 3), 1),
-        _case("a style that no image has", (2, 3, 3, 4), 4, [3, 1]),
-        _case("all images in one style", (4, 2, 3, 5), 3, [2, 2, 2, 2]),
-        _case("the same everywhere", (2, 3, 4, 5), 2, std=0.0, mean=3.0),
-        _case("pixels of 10,000", (2, 3, 4, 5), 2, std=1e4),
-        _case("pixels close to 0", (2, 3, 4, 5), 2, std=1e-3),
-        _case("a mean of 100", (2, 3, 4, 5), 2, mean=100.0, std=50.0),
-        _case("eps of 2", (3, 2, 4, 5), 2, eps=2.0),
-        _case("non-contiguous", (3, 4, 2, 5), 2).strided(),
-        _case("float32", (3, 4, 2, 5), 2).float32(),
-        _case("float32 with a mean of 300", (3, 4, 2, 5), 2, mean=300.0).float32(),
-        _case("all axes of the same length", (3, 3, 3, 3), 3),
+        styled_case("one image", (1, 3, 4, 2), 2, [1]),
+        styled_case("one channel", (3, 1, 2, 5), 2, [1, 1, 0]),
+        styled_case("one position", (2, 3, 1, 1), 2),
+        styled_case("a single row", (2, 3, 1, 5), 2),
+        styled_case("one style", (3, 2, 4, 3), 1),
+        styled_case("a style that no image has", (2, 3, 3, 4), 4, [3, 1]),
+        styled_case("all images in one style", (4, 2, 3, 5), 3, [2, 2, 2, 2]),
+        styled_case("the same everywhere", (2, 3, 4, 5), 2, std=0.0, mean=3.0),
+        styled_case("pixels of 10,000", (2, 3, 4, 5), 2, std=1e4),
+        styled_case("pixels close to 0", (2, 3, 4, 5), 2, std=1e-3),
+        styled_case("a mean of 100", (2, 3, 4, 5), 2, mean=100.0, std=50.0),
+        styled_case("eps of 2", (3, 2, 4, 5), 2, eps=2.0),
+        styled_case("non-contiguous", (3, 4, 2, 5), 2).strided(),
+        styled_case("float32", (3, 4, 2, 5), 2).float32(),
+        styled_case("float32 with a mean of 300", (3, 4, 2, 5), 2, mean=300.0).float32(),
+        styled_case("all axes of the same length", (3, 3, 3, 3), 3),
     ],
     mutants={
         "cancelling variance": _norm_cancelling,

@@ -92,7 +92,8 @@ def _conditional(name, norm, hint):
     return Mistake(name, _with_gradients(norm), hint)
 
 
-def _case(name, shape, count, styles=None, eps=1e-5, mean=0.0, std=1.0):
+def styled_case(name, shape, count, styles=None, eps=1e-5, mean=0.0, std=1.0):
+    """Return a case of conditional instance norm: maps of ``shape`` in ``count`` styles, at random if not given."""
     return Case(
         name,
         x=normal(*shape, mean=mean, std=std),
@@ -109,9 +110,9 @@ conditional_instance_norm = Function(
     reference=_with_gradients(_norm),
     call=_apply,
     cases=[
-        _case("three images, two styles", (3, 4, 3, 5), 2, [1, 0, 1]),
-        _case("two images, three styles, a large eps", (2, 3, 5, 2), 3, [2, 0], eps=0.5, mean=1.0),
-        _case("as many images as channels and styles", (3, 3, 2, 4), 3, [0, 2, 2]),
+        styled_case("three images, two styles", (3, 4, 3, 5), 2, [1, 0, 1]),
+        styled_case("two images, three styles, a large eps", (2, 3, 5, 2), 3, [2, 0], eps=0.5, mean=1.0),
+        styled_case("as many images as channels and styles", (3, 3, 2, 4), 3, [0, 2, 2]),
     ],
     points={"out": 3, "gradients": 1},
     forbidden=TORCH_LAYERS,
