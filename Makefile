@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+# What the demo runs: make demo STAGES="a1 a2".
+STAGES ?= a1
 READY := $(VENV)/.ready
 # Jupyter asks for this in a container, where everybody is root.
 ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -20,7 +22,7 @@ $(READY): pyproject.toml constraints.txt utils/preflight.sh
 	@echo "ready: $(VENV); try 'make demo' or 'make lab'"
 
 demo: setup
-	@$(PY) -m dlcvgrade demo
+	@$(PY) -m dlcvgrade demo $(STAGES)
 
 test: setup
 	@$(PY) -m pytest -n 2 -m "not slow and not browser and not postgres and not gpu"

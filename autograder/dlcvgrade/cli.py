@@ -79,6 +79,9 @@ def release_command(
 
 @app.command("demo")
 def demo_command(
+    stages: Annotated[
+        list[str] | None, typer.Argument(help="Stages, such as a1 a2; the first of the course if not given.")
+    ] = None,
     root: Root = Path("."),
     out: Annotated[Path | None, typer.Option("--out", help="Where to work; build/demo if not given.")] = None,
 ) -> None:
@@ -86,7 +89,8 @@ def demo_command(
     from dlcvgrade.demo import run_demo
 
     course = read_course(root)
-    raise typer.Exit(run_demo(course, out or course.root / "build" / "demo"))
+    chosen = [course.stage(name) for name in stages] if stages else course.stages[:1]
+    raise typer.Exit(run_demo(course, out or course.root / "build" / "demo", chosen))
 
 
 app.command("mutants")(mutants_command)

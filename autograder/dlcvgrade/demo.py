@@ -178,12 +178,20 @@ def _run_stage(
     return unexpected(results, students)
 
 
-def run_demo(course: Course, out: Path, *, registry: Registry | None = None, console: Console | None = None) -> int:
+def run_demo(
+    course: Course,
+    out: Path,
+    stages: Sequence[Stage] | None = None,
+    *,
+    registry: Registry | None = None,
+    console: Console | None = None,
+) -> int:
     """Run the course loop once, stage after stage.
 
     Args:
         course: The course; not modified.
         out: A folder of the demo's own; emptied.
+        stages: Which stages; all of the course if None.
         registry: Where exercises stand; the kit's if None.
         console: Where to print.
 
@@ -204,7 +212,7 @@ def run_demo(course: Course, out: Path, *, registry: Registry | None = None, con
         raise NbgraderFailed(str(error)) from None
     _prepare(out)
     surprises = []
-    for stage in course.stages:
+    for stage in course.stages if stages is None else stages:
         begun = time.perf_counter()
         surprises += _run_stage(course, stage, sandbox, out, registry, console)
         console.print(f"stage {stage.name} took {time.perf_counter() - begun:.0f} s\n")

@@ -42,6 +42,7 @@ def test_every_problem_is_one_line_and_nothing_is_written(dlcvgrade, toy_root, t
     ("arguments", "message"),
     [
         (["release", "a7", "--out", "out"], "dlcvgrade: course.toml: there is no stage 'a7'; there are a1"),
+        (["demo", "a1", "a7"], "dlcvgrade: course.toml: there is no stage 'a7'; there are a1"),
         (["build", "--only", "a1/nothing"], "there is no notebook a1/nothing in course.toml"),
         (["release", "a1"], "Missing option '--out'"),
         (["bulid"], "No such command 'bulid'"),
@@ -58,3 +59,15 @@ def test_outside_a_course_says_where_to_run(dlcvgrade, tmp_path):
     code, _, err = dlcvgrade("build", "--course", tmp_path)
     assert code == 2
     assert err == f"dlcvgrade: course.toml: is missing in {tmp_path}; run this in the course's folder\n"
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [([], ["a1"]), (["a2"], ["a2"]), (["a2", "a1"], ["a2", "a1"])])
+def test_the_demo_shows_the_first_stage_unless_told_which(dlcvgrade, toy_root, monkeypatch, arguments, expected):
+    with (toy_root / "course.toml").open("a") as course:
+        course.write('\n[[stage]]\nname = "a2"\ntitle = "More"\ndue = 2027-02-26T23:59:00Z\nnotebooks = ["more"]\n')
+    shown = []
+    monkeypatch.setattr(
+        "dlcvgrade.demo.run_demo", lambda course, out, stages: shown.extend(stage.name for stage in stages) or 1
+    )
+    assert dlcvgrade("demo", *arguments, "--course", toy_root)[0] == 1
+    assert shown == expected
