@@ -175,12 +175,18 @@ def test_statistics_of_something_else_are_refused():
 
 def test_the_public_names_are_these():
     assert sorted(dlcvkit.data.__all__) == [
+        "CaptionData",
         "DataError",
         "ImageData",
         "MissingDataError",
+        "Scenes",
+        "caption_attributes",
         "channel_statistics",
+        "count_right_attributes",
         "data_home",
+        "load_captions",
         "load_cifar10",
+        "load_coco",
         "load_digits",
         "load_images",
         "load_mnist",
@@ -188,6 +194,7 @@ def test_the_public_names_are_these():
         "load_picture",
         "normalize",
         "painting",
+        "scenes",
         "shapes",
     ]
     assert all(hasattr(dlcvkit.data, name) for name in dlcvkit.data.__all__)

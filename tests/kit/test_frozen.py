@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from dlcvkit.data.manifest import load_manifest
 from dlcvkit.frozen import FrozenError, load_frozen, read_weights, small_cnn, write_weights
 from dlcvkit.frozen.network import fold_batchnorms
 from dlcvkit.frozen.train import accuracy, batches, main, train
@@ -113,11 +114,17 @@ def test_squeezenet_is_asked_for_before_it_is_there(nothing_downloaded):
         load_frozen("vgg")  # type: ignore[arg-type]
 
 
+def test_squeezenet_lies_where_the_download_puts_it():
+    (file,) = load_manifest()["squeezenet"].files
+    assert f"{file.folder}/{file.name}" == SQUEEZENET_FILE
+
+
 def test_squeezenet_is_taken_once_it_is_there(nothing_downloaded):
     from torchvision.models import squeezenet1_1
 
     torch.manual_seed(0)
     model = squeezenet1_1().eval()
+    (nothing_downloaded / SQUEEZENET_FILE).parent.mkdir()
     torch.save(model.state_dict(), nothing_downloaded / SQUEEZENET_FILE)
     network = load_frozen()
     x = torch.rand(1, 3, 64, 64)
@@ -127,6 +134,7 @@ def test_squeezenet_is_taken_once_it_is_there(nothing_downloaded):
 
 
 def test_a_damaged_squeezenet_gets_one_line(nothing_downloaded):
+    (nothing_downloaded / SQUEEZENET_FILE).parent.mkdir()
     (nothing_downloaded / SQUEEZENET_FILE).write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(FrozenError, match="is damaged"):
         load_frozen()

@@ -17,7 +17,7 @@ from dlcvkit.data.home import data_home
 from dlcvkit.frozen.network import FrozenNetwork, Head, small_cnn
 
 OWN_WEIGHTS = Path(__file__).with_name("small_cnn.safetensors")
-SQUEEZENET_FILE = "squeezenet1_1-b8a52dc0.pth"
+SQUEEZENET_FILE = "weights/squeezenet1_1-b8a52dc0.pth"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
