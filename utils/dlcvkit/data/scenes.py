@@ -166,7 +166,7 @@ def _boxes(masks: Bools) -> Ints:
         found: Bools = np.max(masks, axis=axis)
         length = found.shape[-1]
         first, last = found.argmax(-1), length - found[..., ::-1].argmax(-1)
-        boxes.append(np.where(found.any(-1)[..., None], np.stack([first, last], -1), 0))
+        boxes.append(np.where(np.any(found, axis=-1, keepdims=True), np.stack([first, last], -1), 0))
     across, down = boxes
     return np.stack([across[..., 0], down[..., 0], across[..., 1], down[..., 1]], axis=-1).astype(np.int64)
 
