@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,8 @@ class SolvedNotebook:
             tree = cell.syntax_tree()
             if cell.kind == "plain" and "setup" not in cell.metadata.get("tags", []):
                 tree.body = [node for node in tree.body if _is_definition(node)]
-            self.run(tree, names)
+            with redirect_stdout(StringIO()):  # a set-up may say which data or network it found
+                self.run(tree, names)
         return names
 
     def run(self, tree: ast.Module, names: dict[str, Any]) -> None:

@@ -269,4 +269,7 @@ deepdream_step = Hidden(
             lambda x: features(x.to(image.dtype)), image, lr, shift
         ),
     },
+    equivalent={
+        "deepdream_step: image.roll((down, across), dims=(2, 3)).detach() -> image.roll((down, across), dims=(2, 3))": "no graph leads to the image, which is a tensor of its own here",
+    },
 )

@@ -107,4 +107,7 @@ invert_features = Hidden(
         "backward and zero_grad": _invert,
         "Adam by hand": _by_hand,
     },
+    equivalent={
+        "invert_features: features(image) - target -> target - features(image)": "the difference is squared",
+    },
 )

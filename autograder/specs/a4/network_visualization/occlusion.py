@@ -150,6 +150,8 @@ occlusion_map = Hidden(
         "masks": _all_at_once,
     },
     equivalent={
+        "occlusion_map: if size > min(H, W): -> dropped": "there are no positions then, and torch.cat of nothing is a ValueError as well",
+        "occlusion_map: min(H, W) -> max(H, W)": "a patch that is too large one way has no positions, and torch.cat of nothing is a ValueError as well",
         "occlusion_map: range(0, len(places), batch_size) -> range(0, len(places) + 1, batch_size)": "at most one more "
         "round, with no places and no images, which adds no numbers to the map",
     },

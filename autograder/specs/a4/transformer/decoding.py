@@ -103,6 +103,9 @@ greedy_decode = Hidden(
         "float tokens": lambda *given: _greedy()(*given).double(),
     },
     solutions={"a list of columns": _by_columns, "in place": _in_place},
+    equivalent={
+        "greedy_decode: tokens.shape[1] -> tokens.shape[-1]": "tokens have two axes",
+    },
 )
 
 

@@ -165,4 +165,7 @@ transformer = Hidden(
         )
     },
     solutions={"parts in a dict": _BySequence, "step by step": _TargetPadded},
+    equivalent={
+        "Transformer.decode: target.shape[1] -> target.shape[-1]": "target has two axes",
+    },
 )

@@ -113,6 +113,9 @@ attention_maps = Hidden(
         },
     },
     solutions={"queries and keys by hand": _maps, "by hooks": _by_hooks},
+    equivalent={
+        "attention_maps: block.self_attn(h, h, h, need_weights=True, average_attn_weights=False) -> block.self_attn(h, h, h, average_attn_weights=False)": "torch's default is to give the weights",
+    },
 )
 
 

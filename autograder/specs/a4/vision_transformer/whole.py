@@ -202,4 +202,11 @@ vit = Hidden(
         )
     },
     solutions={"by branches": _ByParts, "blocks in sequence": _InSequence},
+    equivalent={
+        "ViT.__init__: 0.02 * torch.randn(dim) -> -0.02 * torch.randn(dim)": "a normal number is as likely as its negative",
+        "ViT.__init__: 0.02 * torch.randn(dim) -> 0.01 * torch.randn(dim)": "so few numbers do not tell half the spread for certain",
+        "ViT.__init__: 0.02 * torch.randn(places, dim) -> -0.02 * torch.randn(places, dim)": "a normal number is as likely as its negative",
+        "ViT.__init__: 0.02 * torch.randn(places, dim) -> 0.01 * torch.randn(places, dim)": "so few numbers do not tell half the spread for certain",
+        "ViT.__init__: 0.02 * torch.randn(places, dim) -> 0.04 * torch.randn(places, dim)": "so few numbers do not tell twice the spread for certain",
+    },
 )

@@ -9,6 +9,7 @@ from dlcvkit.checking.forward_backward import run_pair
 from dlcvkit.exercises.a3.convolution.faults import (
     GRADIENT_MISTAKES,
     OUTPUT_MISTAKES,
+    PUBLIC_CASES,
     changed,
     conv,
     with_few_calls,
@@ -64,30 +65,7 @@ conv_im2col = ForwardBackward(
     call=_use,
     reference=conv,
     cases=[
-        Case(
-            "two images of 3×5×4, padded",
-            x=normal(2, 3, 5, 4),
-            w=normal(2, 3, 3, 2),
-            b=normal(2),
-            conv_param={"stride": 1, "pad": 1},
-            dout=normal(2, 2, 5, 5),
-        ),
-        Case(
-            "a stride that leaves pixels over",
-            x=normal(2, 2, 6, 7),
-            w=normal(3, 2, 3, 2),
-            b=normal(3),
-            conv_param={"stride": 2},
-            dout=normal(2, 3, 2, 3),
-        ),
-        Case(
-            "dilation and two groups",
-            x=normal(2, 4, 5, 6),
-            w=normal(4, 2, 2, 3),
-            b=normal(4),
-            conv_param={"dilation": 2, "groups": 2},
-            dout=normal(2, 4, 3, 2),
-        ),
+        *PUBLIC_CASES,
         Case(
             "many places",
             x=normal(2, 2, 26, 28),

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from dlcvkit.checking import Finding, Interrupted, Kind, Mistake
+from dlcvkit.checking import Case, Finding, Interrupted, Kind, Mistake, normal
 
 
 def torch_settings(conv_param, **changes):
@@ -255,3 +255,32 @@ def with_few_calls(name, limit, places, task):
         hint = "loop over the HH * WW entries of the window at most: one slice holds what an entry meets everywhere"
         raise Interrupted(Finding(Kind.LOOP, f"{text} over places or images", hint=hint))
     return result
+
+
+PUBLIC_CASES = [
+    Case(
+        "two images of 3×5×4, padded",
+        x=normal(2, 3, 5, 4),
+        w=normal(2, 3, 3, 2),
+        b=normal(2),
+        conv_param={"stride": 1, "pad": 1},
+        dout=normal(2, 2, 5, 5),
+    ),
+    Case(
+        "a stride that leaves pixels over",
+        x=normal(2, 2, 6, 7),
+        w=normal(3, 2, 3, 2),
+        b=normal(3),
+        conv_param={"stride": 2},
+        dout=normal(2, 3, 2, 3),
+    ),
+    Case(
+        "dilation and two groups",
+        x=normal(2, 4, 5, 6),
+        w=normal(4, 2, 2, 3),
+        b=normal(4),
+        conv_param={"dilation": 2, "groups": 2},
+        dout=normal(2, 4, 3, 2),
+    ),
+]
+"""For convolution by definition and as a matrix product alike."""
