@@ -24,7 +24,8 @@
 # | $h_t, c_t$ | hidden state and cell state after step $t$ | $(N, H)$ each |
 # | $\alpha_t$ | attention weights: how much step $t$ looks at each place | $(N, L)$ |
 # | $z_t$ | the context: what step $t$ sees | $(N, H)$ |
-# | $W_x, W_h, W_a, b$ | weights of the LSTM, for word, state and context; gates in the order i, f, o, g | $(E, 4H)$, $(H, 4H)$, $(H, 4H)$, $(4H,)$ |
+# | $W_x, W_h, W_a$ | LSTM weights for word, state and context; gates i, f, o, g | $(E, 4H)$, $(H, 4H)$, $(H, 4H)$ |
+# | $b$ | bias of the LSTM, its gates in the same order | $(4H,)$ |
 # | $s_t$ | scores of the $V$ words | $(N, V)$ |
 # | $y_t$ | the right word after step $t$ | $(N,)$ |
 #
@@ -32,7 +33,6 @@
 
 # %% tags=["setup"]
 import re
-import time
 from collections import Counter
 
 import matplotlib.pyplot as plt
@@ -86,7 +86,7 @@ def split_words(caption):
 
 # %% tags=["demo"]
 frozen = load_frozen()
-photograph_size = frozen.image_size if frozen.image_size > 64 else 64
+photograph_size = max(frozen.image_size, 64)
 data = load_captions(400 if is_fast() else 4000, 100 if is_fast() else 500, photograph_size=photograph_size)
 print(data.note)
 for caption in data.captions_train[0]:
@@ -104,7 +104,7 @@ show_images(
 # A net works on numbers, so each word gets one: its place in a list, the **vocabulary**. Four entries are special and
 # always come first: `<pad>` (0) fills rows up so that captions of different lengths fit in one tensor, `<start>` (1) is
 # what the net is fed before the first word, `<end>` (2) is how it says that it is done, and `<unk>` (3) stands for any
-# word that is not in the vocabulary. Rare words are left to `<unk>`: from three examples nothing can be learned, but
+# word that is not in the vocabulary. Rare words are left to `<unk>`: from three examples little can be learned, but
 # each word costs a row of the embedding and a column of the scores.
 #
 # `split_words` above takes a caption apart.
@@ -119,8 +119,8 @@ def build_vocabulary(captions, min_count=1):
         min_count: How often a word has to occur, over all captions, to get a number of its own; at least 1.
 
     Returns:
-        List of words: the four of ``SPECIAL`` first, then all words, as ``split_words`` gives them, that occur at least
-        ``min_count`` times; the most frequent first, equally frequent ones in alphabetical order.
+        New list of words, ``SPECIAL`` stays as it is: its four first, then all words, as ``split_words`` gives them,
+        that occur at least ``min_count`` times; the most frequent first, equally frequent ones in alphabetical order.
     """
     ### BEGIN SOLUTION
     counts = Counter(word for caption in captions for word in split_words(caption))
@@ -198,9 +198,9 @@ check("a4/decode_captions", decode_captions)
 # \underbrace{\alpha}_{(N, L)} = \operatorname{softmax}(e) \text{ over the places}, \qquad
 # \underbrace{z}_{(N, H)} = \sum_l \alpha_l A_l .$$
 #
-# Why the root? If the entries of $h$ and $A_l$ are independent with variance 1, their product sums $H$ terms and has
-# variance $H$. Divided by $\sqrt H$ it has variance 1 for every $H$, and the softmax starts out soft. Without, it would
-# be nearly one-hot at the start, and pass hardly any gradient on.
+# Why the root? If the entries of $h$ and $A_l$ are independent with mean 0 and variance 1, their product sums $H$ terms
+# and has variance $H$. Divided by $\sqrt H$ it has variance 1 for every $H$, and the softmax starts out soft. Without,
+# it would for large $H$ be nearly one-hot at the start, and pass hardly any gradient on.
 #
 # **Back.** Every place is used twice: as a *key* in the scores and as a *value* in the sum. Both send a gradient back.
 # With $\mathrm{d}z$ given,
@@ -213,6 +213,7 @@ check("a4/decode_captions", decode_captions)
 # find: $e_l$ is a product of $h$ and $A_l$, $z$ a product of $\alpha_l$ and $A_l$.
 #
 # Scores of 1,000 must not overflow: adding the same number to all scores of a picture changes nothing in the softmax.
+# Write both functions by hand: torch's own softmax and autograd are not allowed in them.
 
 
 # %% exercise="a4/dot_product_attention"
@@ -409,7 +410,8 @@ check("a4/attention_lstm", attention_lstm_forward, attention_lstm_backward)
 # | `lstm_forward(x, h0, Wx, Wh, b)`, $c_0 = 0$ | `h, cache` | `lstm_backward(dh, cache)` | `dx, dh0, dWx, dWh, db` |
 # | `temporal_softmax_loss(scores, y, mask)` | `loss, dscores` | | |
 #
-# `mask` is bool, (N, T-1), and True where a step counts.
+# All arguments go by position. `temporal_affine` takes `x` (N, T, D), `w` (D, M) and `b` (M,); its middle axis need not
+# be time. `words` is (N, T), int64, and its `w` (V, E). `mask` is bool, (N, T-1), and True where a step counts.
 
 
 # %% exercise="a4/captioning_rnn"
@@ -418,12 +420,22 @@ class CaptioningRNN:
 
     Attributes:
         cell_type: ``"rnn"``, ``"lstm"`` or ``"attention"``.
-        params: Dict of weights: ``W_proj`` (D, H), ``b_proj`` (H,), ``W_embed`` (V, E), ``Wx`` (E, G), ``Wh`` (H, G), ``b``
-            (G,), ``W_vocab`` (H, V), ``b_vocab`` (V,), and for attention ``Wa`` (H, G). G is H for the rnn, else 4H.
+        params: Dict of weights: ``W_proj`` (D, H), ``b_proj`` (H,), ``W_embed`` (V, E), ``Wx`` (E, G), ``Wh`` (H, G),
+            ``b`` (G,), ``W_vocab`` (H, V), ``b_vocab`` (V,), and for attention ``Wa`` (H, G). G is H for the rnn,
+            else 4H.
     """
 
     def __init__(self, cell_type, vocab_size, feature_dim, embed_dim, hidden_dim, seed=0):
-        """Draw the first weights; this method is complete."""
+        """Draw the first weights; this method is complete.
+
+        Args:
+            cell_type: ``"rnn"``, ``"lstm"`` or ``"attention"``.
+            vocab_size: Words of the vocabulary, V.
+            feature_dim: Features of a place, D.
+            embed_dim: Length of an embedded word, E.
+            hidden_dim: Length of a state, H.
+            seed: Seed of the weights.
+        """
         V, D, E, H = vocab_size, feature_dim, embed_dim, hidden_dim
         G = H if cell_type == "rnn" else 4 * H
         shapes = {"W_proj": (D, H), "W_embed": (V, E), "Wx": (E, G), "Wh": (H, G), "W_vocab": (H, V)}
@@ -491,7 +503,7 @@ check("a4/captioning_rnn", CaptioningRNN)
 # (`./data_download.sh squeezenet`), else the kit's own small CNN. For scenes we train a small net first, for a task of
 # its own: say for each of 6×6 places whether an object is there, and of which size, colour and shape. It sees no
 # caption and no relation. Its last features, 64 numbers a place, are what the captioner gets, and beside them the
-# position of the place, across and down: a convolution does the same everywhere, so its features alone say *what*, and
+# position of the place, down and across: a convolution does the same everywhere, so its features alone say *what*, and
 # not *where*.
 #
 # Expect this, on new scenes and after 9 s of processor time: the right size and colour at more than 99 % of the places
@@ -511,7 +523,15 @@ def make_eye():
 
 
 def train_eye(steps, bar):
-    """Train on scenes of their own: is there an object at a place, and what is it?"""
+    """Train on scenes of their own: is there an object at a place, and what is it?
+
+    Args:
+        steps: Batches of 64 scenes.
+        bar: Progress bar; moved on by one for every step.
+
+    Returns:
+        The trained net, and its shares of right sizes, colours and shapes at places of new scenes that show an object.
+    """
     torch.manual_seed(0)
     eye, head = make_eye()
     train, fresh = scenes(400 if is_fast() else 4000, seed=100), scenes(200, seed=101)
@@ -597,7 +617,20 @@ print(f"{len(vocabulary)} words; the most frequent: {', '.join(vocabulary[4:16])
 
 
 def train_captioner(net, features, captions, *, steps, lr, batch_size=64, bar=None):
-    """Train with Adam, clipped gradients and a learning rate that rises and falls once; return the loss of every step."""
+    """Train with Adam, clipped gradients and a learning rate that rises and falls once.
+
+    Args:
+        net: A ``CaptioningRNN``; its weights are modified.
+        features: Shape (N, L, D).
+        captions: Shape (N, T), int64.
+        steps: Number of batches.
+        lr: The largest learning rate.
+        batch_size: Pictures in a batch.
+        bar: Progress bar, or None.
+
+    Returns:
+        List of the loss of every step.
+    """
     weights = [w.requires_grad_() for w in net.params.values()]
     optimiser = torch.optim.Adam(weights, lr=lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=steps, pct_start=0.15)
@@ -641,7 +674,8 @@ plt.show()
 # most likely, and so on until it says `<end>`. That takes two things, which the search in section 8 will use too:
 #
 # - `start(features)` gives the **state** before the first word;
-# - `step(state, tokens)` feeds one word per picture, and gives the log-probabilities of the next word and the state after.
+# - `step(state, tokens)` feeds one word per picture, and gives the log-probabilities of the next word and the state
+#   after.
 #
 # A state is a tuple of tensors. What is in it is up to you, with one condition: **row $n$ of each tensor belongs to
 # picture $n$**, so that rows can be picked, repeated and exchanged.
@@ -697,17 +731,17 @@ class Captioner(CaptioningRNN):
         ### END SOLUTION
 
     def sample(self, features, max_length):
-        """Describe pictures greedily: the most likely word in every step.
+        """Describe pictures greedily: the most likely of all V words in every step, ``<pad>`` and ``<start>`` included.
 
         Args:
             features: Shape (N, L, D), N at least 1; not modified.
             max_length: Steps, at least 1.
 
         Returns:
-            tokens: Shape (N, max_length), int64, without ``<start>``. Each row ends with its first ``<end>``, followed
-                by ``<pad>``; there may be no ``<end>`` in a row.
-            weights: For attention, the weights of the look before each of these words, shape (N, max_length, L), and 0 for
-                what follows an ``<end>``; for the other cell types None.
+            tokens: Shape (N, max_length), int64, without the ``<start>`` that is fed first. Only ``<end>`` ends a
+                caption: behind the first one of a row there is nothing but ``<pad>``. A row may have none.
+            weights: For attention, the weights of the look before each of these words, shape (N, max_length, L), and 0
+                for what follows an ``<end>``; for the other cell types None.
         """
         ### BEGIN SOLUTION
         state = self.start(features)
@@ -735,7 +769,7 @@ check("a4/captioner", Captioner)
 # How good is a caption? For scenes there is an honest answer. Every right caption of two objects says seven things: two
 # sizes, two colours, two shapes, one relation. **Attribute accuracy** is the share of these that a new picture's
 # caption has right, compared in order with the right caption that fits best. Always saying "a large orange ring left of
-# a small blue ring", the most frequent words, gets 39 % of new scenes, as sizes are easily guessed.
+# a small blue ring", whatever the picture, gets 39 % on new scenes, as sizes are easily guessed.
 #
 # What to expect, measured on 500 new scenes after 450 steps:
 #
@@ -749,10 +783,9 @@ check("a4/captioner", Captioner)
 
 # %% tags=["demo"]
 steps = 20 if is_fast() else 450
-nets, start = {}, time.perf_counter()
 max_length = first_captions.shape[1]
 validation = encode_captions([captions[0] for captions in data.captions_val], vocabulary, max_length)
-curves, said = {}, {}
+nets, curves, said = {}, {}, {}
 with tqdm(total=3 * steps, desc="captions") as bar:
     for cell_type in ("rnn", "lstm", "attention"):
         net = nets[cell_type] = Captioner(cell_type, len(vocabulary), features_train.shape[2], 32, 96)
@@ -790,10 +823,10 @@ plt.show()
 # something blue, a ring and a star, but hardly which belongs to which. Attention does not have to remember; it goes and
 # looks.
 #
-# Below are pictures with what the attention net says, wrong words in capitals. Then two captions word by word: the
-# picture is faded to white but for where the net looks before it says the word, and shown in full where a place has a
-# weight of 0.3 or more. A picture that is pale all over is one that the net looks at everywhere alike, which is to say,
-# at nothing in particular.
+# Below are pictures with what the attention net says; for scenes, wrong words are in capitals. Then two captions word
+# by word: the picture is faded to white but for where the net looks before it says the word, and shown in full where a
+# place has a weight of 0.3 or more. A picture that is pale all over is one that the net looks at everywhere alike,
+# which is to say, at nothing in particular.
 
 
 # %% tags=["demo"]
@@ -810,15 +843,23 @@ def mark_wrong(text, right):
 
 
 number = 6 if is_fast() else 15
-captions = [mark_wrong(*pair) for pair in zip(said["attention"], data.captions_val, strict=True)]
-if data.name != "scenes":
+if data.name == "scenes":
+    captions = [mark_wrong(*pair) for pair in zip(said["attention"], data.captions_val, strict=True)]
+else:
     captions = ["\n".join(re.findall(r".{1,24}(?:\s|$)", text)) for text in said["attention"]]
 show_images(data.x_val[:number], captions[:number], columns=5, size=1.9)
 
 
 # %% tags=["demo"]
 def draw_looks(image, words, weights, axes):
-    """Draw a picture, and for each word where the net looked before it."""
+    """Draw a picture, and for each word where the net looked before it.
+
+    Args:
+        image: Shape (3, S, S), in [0, 1].
+        words: The words of its caption.
+        weights: Attention weights before each word, shape (T, L), T at least the number of words.
+        axes: Where to draw, at least one more than there are words; those left over stay blank.
+    """
     pixels = image.permute(1, 2, 0)
     axes[0].imshow(pixels, interpolation="nearest")
     for axis, word, look in zip(axes[1:], words, weights, strict=False):
@@ -830,7 +871,8 @@ def draw_looks(image, words, weights, axes):
         axis.axis("off")
 
 
-shown = [row for row, captions in enumerate(data.captions_val) if said["attention"][row] in captions][:2] or [0, 1]
+# Two right captions, as far as there are any.
+shown = sorted(range(len(data.x_val)), key=lambda row: said["attention"][row] not in data.captions_val[row])[:2]
 with torch.no_grad():
     tokens, weights = nets["attention"].sample(features_val[shown], max_length)
 lines = [[vocabulary[token] for token in row if token != PAD] for row in tokens.tolist()]
@@ -845,7 +887,7 @@ plt.show()
 # **Question 1 (3 points).** (a) In training the net is fed the right words, in use its own. What kind of situations
 # does it meet in use that it never met in training, and why does the harm grow with the length of the caption? (b) Why
 # is teacher forcing used in spite of that? Name two advantages over feeding the net's own words while training. (c) The
-# training loss of your attention net is far below 1 for a caption of some ten words, and still many new captions have a
+# training loss of your attention net is about 0.6 for a caption of some ten words, and still many new captions have a
 # wrong word. Exposure bias is one suspect. Name another one that explains the gap, and a measurement that tells the two
 # apart.
 #
@@ -857,9 +899,9 @@ plt.show()
 # while the choice of a word is not differentiable. All inputs are known beforehand, so that steps need not wait for
 # sampled words, and learning is fast and stable from the first step, when own words would be noise. (c) Plain
 # overfitting (or features that are not good enough for new pictures): the loss on *new* pictures with the right words
-# fed is higher than the training loss. Measure the word accuracy on new pictures with teacher forcing and without: if
-# it is already low with the right words fed, exposure bias is not the cause; the difference between the two is what
-# exposure bias costs.
+# fed is higher than the training loss (measured: 1.0 against 0.6 for a caption). Measure the word accuracy on new
+# pictures with teacher forcing and without: if it is already low with the right words fed, exposure bias is not the
+# cause; the difference between the two is what exposure bias costs.
 #
 # *Rubric.* 1 point: own mistakes lead to unseen states, and they add up. 1 point: two advantages. 1 point: overfitting
 # or features, and a comparison on new pictures with and without teacher forcing.
@@ -867,23 +909,24 @@ plt.show()
 
 # %% [markdown] question="attributes_and_bleu" points=3
 # **Question 2 (3 points).** BLEU, a common score for captions, counts how many single words, pairs, triples and
-# quadruples of neighbouring words a caption shares with the right ones. (a) A right caption is "a large red ring left
-# of a small blue star". Which of these would you expect BLEU to like best: "a large red ring right of a small blue
-# star", "a small blue star right of a large red ring", "a star and a ring"? Which are true? (b) Why does attribute
-# accuracy judge them better, and what does *it* not see? Give a caption that it judges wrongly, too. (c) Why can it not
-# simply be used for COCO?
+# quadruples of neighbouring words a caption shares with the right ones, and marks captions down that are too short. (a)
+# A right caption is "a large red ring left of a small blue star". Which of these would you expect BLEU to like best: "a
+# large red ring right of a small blue star", "a small blue star right of a large red ring", "a star and a ring"? Which
+# are true? (b) Why does attribute accuracy judge them better, and what does *it* not see? Give a caption that it judges
+# wrongly, too. (c) Why can it not simply be used for COCO?
 #
 # ### BEGIN MARK SCHEME
-# *Model answer.* (a) The first is false and differs in one word: nearly all pairs and most longer runs are shared, so
-# it gets the highest score of the three if the other right caption is not among the references. The second is true; as
-# a single reference is given it loses the runs around the relation (with both captions as references it would be
-# perfect). The third is true but says little; no long run is shared and it is short, so it gets nearly nothing. (b) It
-# compares statements instead of runs of words, with every right caption: the second gets 7 of 7, the first 6 of 7. All
-# statements weigh the same, though: a swapped relation costs as little as a wrong size, and with colours of the two
-# objects exchanged 5 of 7 are counted though both objects are wrong. It knows nothing of grammar either, and a caption
-# that is true but incomplete, or has one attribute missing so that all later ones are shifted, loses nearly everything.
-# (c) It needs the grammar: a list of all that can be said and a parser. In free language the same thing can be said in
-# many ways, and people mention different things.
+# *Model answer.* (a) The first is false and differs in one word: nine of ten words, seven of nine pairs and more than
+# half of the longer runs are shared, so it gets the highest score of the three (0.66) if the other right caption is not
+# among the references. The second is true; as a single reference is given it loses the runs around the relation (0.56;
+# with both captions as references it would be perfect). The third is true but says little; not one pair is shared and
+# it is short, so it gets nothing. (b) It compares statements instead of runs of words, with every right caption: the
+# second gets 7 of 7, the first 6 of 7. All statements weigh the same, though: a swapped relation costs as little as a
+# wrong size, and with colours of the two objects exchanged 5 of 7 are counted though both objects are wrong. It knows
+# nothing of grammar either, and a true caption that lacks one attribute, so that all later ones are shifted, loses
+# nearly everything ("a red ring left of a small blue star" gets 0 of 7, and so does the third). (c) It needs the
+# grammar: a list of all that can be said and a parser. In free language the same thing can be said in many ways, and
+# people mention different things.
 #
 # *Rubric.* 1 point: false but similar is liked, true but other is not. 1 point: statements, and one fair weakness with
 # a caption. 1 point: no list of attributes or parser for free language.
@@ -899,15 +942,16 @@ plt.show()
 #
 # ### BEGIN MARK SCHEME
 # *Model answer.* (a) (As measured; maps differ from net to net.) It looks at an object mostly before the first words
-# about it: "a", size, colour. Before the shape, "left of" and `<end>` the look is spread. It can afford that because
-# one look brings everything that is known of a place, 64 features and the position; what was seen is remembered in the
-# state, so not every word needs a look of its own. And where the word does not depend on the picture ("of"), no
-# gradient asks for a particular look. (b) A place is not a pixel: its feature knows what is around it, so the light can
-# be beside the object while the net "sees" the object. Maps locate features, and that only as finely as 6×6. (c) The
-# map shows where the context came from, not what was used of it: the state $h$ carries information from earlier looks
-# and from $h_0$, the values may carry several things, and other weights could give the same word. Experiments: recolour
-# or cover the object at the bright place and see if the word changes, and the same at dark places; or replace the
-# weights by uniform or permuted ones at this step, and see if the probability of "blue" falls.
+# about it: the largest weight is 0.45 on average before "a" and 0.3 to 0.5 before a size. Before colour, shape, "left"
+# and `<end>` the look is spread (0.1 to 0.2). It can afford that because one look brings everything that is known of a
+# place, 64 features and the position; what was seen is remembered in the state, so not every word needs a look of its
+# own. And where the word does not depend on the picture ("of"), it needs no look of its own; this net uses the step to
+# look ahead to the next object (0.27). (b) A place is not a pixel: its feature knows what is around it, so the light
+# can be beside the object while the net "sees" the object. Maps locate features, and that only as finely as 6×6. (c)
+# The map shows where the context came from, not what was used of it: the state $h$ carries information from earlier
+# looks and from $h_0$, the values may carry several things, and other weights could give the same word. Experiments:
+# recolour or cover the object at the bright place and see if the word changes, and the same at dark places; or replace
+# the weights by uniform or permuted ones at this step, and see if the probability of "blue" falls.
 #
 # *Rubric.* 1 point: an observation that fits the student's own maps, and the state as memory or words that do not
 # depend on the picture. 1 point: receptive field, coarse grid. 1 point: a reason (state, $h_0$, values) and an
@@ -927,18 +971,21 @@ plt.show()
 # sequences. **Beam search** keeps a handful:
 #
 # 1. At first there is one beginning, the empty one, with score 0.
-# 2. In each step every beginning is continued with every word of the vocabulary. Of all these candidates together the `beam` with the highest
-#    scores are kept (all, if there are fewer). Of equal scores, the one that continues the earlier beginning in the list comes first,
-#    and of the same beginning's the one with the smaller word. The kept ones, in this order, are the new list.
-# 3. Those kept that end with `<end>` are put aside with their score, and are not continued. In the next step again `beam` candidates are kept.
-# 4. It is over when no beginning is left, or after `max_length` steps. Whatever has not ended by then is put aside as it is.
+# 2. In each step every beginning is continued with every word of the vocabulary. Of all these candidates together the
+#    `beam` with the highest scores are kept (all, if there are fewer). Of equal scores, the one that continues the
+#    earlier beginning in the list comes first, and of the same beginning's the word with the smaller number. The kept
+#    ones, in this order, are the new list.
+# 3. Those kept that end with `<end>` are put aside in this order with their score, and are not continued. In the next
+#    step again `beam` candidates are kept.
+# 4. It is over when no beginning is left, or after `max_length` steps. Whatever has not ended by then is put aside as
+#    it is, in the order of the list.
 # 5. Of all that was put aside, the highest score wins; of equal ones, what was put aside first.
 #
 # With a beam of 1 this is greedy writing, word for word. With a beam that has room for *all* beginnings nothing is ever
-# lost, and the result is the most likely caption there is. **In between there is no such promise**: a beam of 2 can
-# find something *worse* than a beam of 1, because the beginning that greedy writing follows can be pushed out by two
-# others that look better for a moment. (Section 9 builds such a case.) `torch.topk` promises no order among equals;
-# `torch.sort(..., stable=True)` does.
+# lost, and the result is the most likely there is within `max_length` steps. **In between there is no such promise**: a
+# beam of 2 can find something *worse* than a beam of 1, because the beginning that greedy writing follows can be pushed
+# out by two others that look better for a moment. (Section 9 builds such a case.) `torch.topk` promises no order among
+# equals; `torch.sort(..., stable=True)` does.
 
 
 # %% exercise="a4/beam_search"
@@ -946,10 +993,10 @@ def beam_search(step, state, start, end, beam, max_length):
     """Search for the most likely sequence with a beam.
 
     Args:
-        step: ``step(state, tokens) -> (log_probs, state)``: feeds one token to each of B beginnings. ``tokens`` is (B,), int64,
-            ``log_probs`` (B, V), the log-probabilities of the next token. B may differ from call to call.
-        state: The first state, a tuple of tensors whose first axis is 1; from ``step``, B. Row b belongs to beginning b; the
-            rows of a state can be picked with an index tensor. Not modified.
+        step: ``step(state, tokens) -> (log_probs, state)``: feeds one token to each of B beginnings. ``tokens`` is
+            (B,), int64, ``log_probs`` (B, V), the log-probabilities of the next token. B may differ from call to call.
+        state: The first state, a tuple of tensors whose first axis is 1; from ``step``, B. Row b belongs to beginning
+            b; the rows of a state can be picked with an index tensor. Not modified.
         start: What is fed first, shape (1,), int64; not modified.
         end: The token that ends a sequence, a number.
         beam: Candidates kept per step, at least 1; may be larger than there are.
@@ -989,9 +1036,9 @@ check("a4/beam_search", beam_search)
 # %% [markdown]
 # ## 9. What a beam buys
 #
-# First the case from above, as a tree of probabilities. Greedy writing goes A, and A's only good continuation is
-# certain. A beam of 2 keeps A and B at first; in the second step both continuations of B, 0.175 each, push out that of
-# A, 0.16. A beam of 3 has room for all three. Then your net, on 200 new pictures with beams of 1, 3 and 10. Expect a
+# First the case from above, as a tree of probabilities. Greedy writing goes A, x, with 0.16 so far, and there the end
+# is certain. A beam of 2 keeps A and B at first; in the second step both continuations of B, 0.175 each, push out that
+# of A, 0.16. A beam of 3 has room for all three. Then your net, on 200 new pictures with beams of 1, 3 and 10. Expect a
 # disappointment: measured, the mean score goes from -0.460 to -0.459 and no farther, and the attributes from 94.9 % to
 # 95.1 % right. Our grammar leaves hardly any choice: where the net is wrong, it has seen wrongly, and no search can
 # mend that. A beam pays where many different sentences compete, as in translation or with photographs.
@@ -1020,12 +1067,11 @@ for beam in (1, 2, 3):
     tokens, score = beam_search(tree_step, first, torch.tensor([6]), end=5, beam=beam, max_length=4)
     print(f"beam {beam}: {' '.join(names[t] for t in tokens.tolist()):12} probability {score.exp():.3f}")
 
-few = 5 if is_fast() else 200
+few, net = 5 if is_fast() else 200, nets["attention"]
 with torch.no_grad():
     for beam in (1, 3, 10):
         found = []
         for features in features_val[:few].split(1):
-            net = nets["attention"]
             found.append(beam_search(net.step, net.start(features), torch.tensor([START]), END, beam, max_length))
         line = f"beam {beam:2}: mean score {sum(score for _, score in found) / few:.3f}"
         if data.name == "scenes":
@@ -1060,17 +1106,19 @@ with torch.no_grad():
 # %% [markdown]
 # ## Where to read more
 #
-# - Oriol Vinyals, Alexander Toshev, Samy Bengio and Dumitru Erhan, *Show and tell: a neural image caption generator*, 2014,
-#   arXiv:1411.4555: a convolutional net, an LSTM, and beam search.
+# - Oriol Vinyals, Alexander Toshev, Samy Bengio and Dumitru Erhan, *Show and tell: a neural image caption generator*,
+#   2014, arXiv:1411.4555: a convolutional net, an LSTM, and beam search.
 # - Kelvin Xu and others, *Show, attend and tell: neural image caption generation with visual attention*, 2015,
 #   arXiv:1502.03044: the attention LSTM, and maps over the words.
 # - Dzmitry Bahdanau, Kyunghyun Cho and Yoshua Bengio, *Neural machine translation by jointly learning to align and
 #   translate*, 2014, arXiv:1409.0473: attention.
-# - Samy Bengio, Oriol Vinyals, Navdeep Jaitly and Noam Shazeer, *Scheduled sampling for sequence prediction with recurrent
-#   neural networks*, 2015, arXiv:1506.03099: feeding the net its own words, little by little.
+# - Samy Bengio, Oriol Vinyals, Navdeep Jaitly and Noam Shazeer, *Scheduled sampling for sequence prediction with
+#   recurrent neural networks*, 2015, arXiv:1506.03099: feeding the net its own words, little by little.
+# - Kishore Papineni, Salim Roukos, Todd Ward and Wei-Jing Zhu, *BLEU: a method for automatic evaluation of machine
+#   translation*, ACL 2002: the score of question 2.
 # - Xinlei Chen and others, *Microsoft COCO captions: data collection and evaluation server*, 2015, arXiv:1504.00325.
-# - Sarthak Jain and Byron Wallace, *Attention is not explanation*, 2019, arXiv:1902.10186, and Sarah Wiegreffe and Yuval
-#   Pinter, *Attention is not not explanation*, 2019, arXiv:1908.04626: read both.
+# - Sarthak Jain and Byron Wallace, *Attention is not explanation*, 2019, arXiv:1902.10186, and Sarah Wiegreffe and
+#   Yuval Pinter, *Attention is not not explanation*, 2019, arXiv:1908.04626: read both.
 
 # %%
 check.summary()

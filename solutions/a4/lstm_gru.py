@@ -6,16 +6,16 @@
 # %% [markdown]
 # # LSTM and GRU
 #
-# A plain recurrent network writes its whole state anew at every step. What it saw fifty steps ago has been multiplied by
-# fifty matrices and squashed fifty times, and so has the gradient that could tell it to remember. The LSTM keeps a second
-# state, to which it *adds*, and lets small learned gates decide what is written, what is kept and what is shown. In this
-# notebook you will
+# A plain recurrent network writes its whole state anew at every step. What it saw fifty steps ago has been multiplied
+# by fifty matrices and squashed fifty times, and so has the gradient that could tell it to remember. The LSTM keeps a
+# second state, to which it *adds*, and lets small learned gates decide what is written, what is kept and what is shown.
+# In this notebook you will
 #
 # - write **one step of an LSTM** and its backward pass, and then **the whole layer**, by backpropagation through time;
 # - bring **torch's weights** into your layer and get the same numbers;
 # - record what the **gates** do, compute how much of a memory is **left** after many steps, and start the forget gate
 #   **open**;
-# - write the **GRU**, which does with one state and three blocks of weights what the LSTM does with two and four;
+# - write the **GRU**, which makes do with one state and three blocks of weights where the LSTM has two and four;
 # - **measure** how the gradient fades on its way back in each of them, and train all of them on a task that needs
 #   memory: the plain network guesses, yours do not.
 #
@@ -25,10 +25,10 @@
 # | $x_t$ | input at step $t$; all of them are `x`, $(N, T, D)$ | $(N, D)$ |
 # | $h_t$ | hidden state after step $t$: what the layer puts out, `h`, $(N, T, H)$ | $(N, H)$ |
 # | $c_t$ | cell state after step $t$ (LSTM only) | $(N, H)$ |
-# | $W_x$, $W_h$, $b$ | weights of the LSTM; its $G = 4$ blocks of $H$ columns are $i, f, o, g$ | $(D, 4H)$, $(H, 4H)$, $(4H,)$ |
-# | $W_x$, $W_h$, $b_x$, $b_h$ | weights of the GRU; its $G = 3$ blocks are $r, z, n$ | $(D, 3H)$, $(H, 3H)$, $(3H,)$, $(3H,)$ |
+# | $W_x$, $W_h$, $b$ | weights of the LSTM; the 4 blocks of $H$ columns are $i, f, o, g$ | $(D, 4H)$, $(H, 4H)$, $(4H,)$ |
+# | $W_x$, $W_h$, $b_x$, $b_h$ | weights of the GRU; the 3 blocks are $r, z, n$ | $(D, 3H)$, $(H, 3H)$, $(3H,)$, $(3H,)$ |
 # | $\sigma$, $\odot$ | $\sigma(a) = 1 / (1 + e^{-a})$; product entry by entry | |
-# | $dS$, short for $\partial L / \partial S$ | gradient of the loss with respect to any tensor $S$ | as $S$ |
+# | $dS$, short for $\partial L / \partial S$ | gradient of the loss $L$, a number, with respect to any tensor $S$ | as $S$ |
 
 # %% tags=["setup"]
 import math
@@ -47,27 +47,28 @@ from dlcvkit.settings import is_fast
 # %% [markdown]
 # ## 1. A state that is added to
 #
-# The plain network computes $h_t = \tanh(x_t W_x + h_{t-1} W_h + b)$. On the way back, each step multiplies the gradient
-# by $W_h^\top$ and by the slope of tanh, which is at most 1. Fifty such factors make it tiny, or huge if $W_h$ is large,
-# and only by luck neither.
+# The plain network computes $h_t = \tanh(x_t W_x + h_{t-1} W_h + b)$. On the way back, each step multiplies the
+# gradient by $W_h^\top$ and by the slope of tanh, which is at most 1. Fifty such factors make it tiny, or huge if $W_h$
+# is large, and only by luck neither.
 #
 # The LSTM (long short-term memory, 1997) takes another road. Its cell state changes like this:
 #
 # $$c_t = f_t \odot c_{t-1} + i_t \odot g_t .$$
 #
-# No matrix and no squashing lies between $c_{t-1}$ and $c_t$, only a **forget gate** $f_t$ between 0 (erase) and 1 (keep).
-# The **input gate** $i_t$ says how much is written, and $g_t$, between −1 and 1, says *what*. The **output gate** $o_t$ says
-# how much of the cell is shown to the outside:
+# No matrix and no squashing lies between $c_{t-1}$ and $c_t$, only a **forget gate** $f_t$ between 0 (erase) and 1
+# (keep). The **input gate** $i_t$ says how much is written, and the **candidate** $g_t$, between −1 and 1, says *what*.
+# The **output gate** $o_t$ says how much of the cell is shown to the outside:
 #
 # $$h_t = o_t \odot \tanh c_t .$$
 #
-# All four see the same, the input and the previous hidden state, each through weights of its own. One product serves all
-# four:
+# All four see the same, the input and the previous hidden state, each through weights of its own. One product serves
+# all four:
 #
 # $$\underbrace{a_t}_{(N, 4H)} = x_t W_x + h_{t-1} W_h + b, \qquad
 # a_t = \big(\, a^i \;\big|\; a^f \;\big|\; a^o \;\big|\; a^g \,\big),$$
 #
-# $$i_t = \sigma(a^i), \quad f_t = \sigma(a^f), \quad o_t = \sigma(a^o), \quad g_t = \tanh(a^g), \qquad \text{each } (N, H).$$
+# $$i_t = \sigma(a^i), \quad f_t = \sigma(a^f), \quad o_t = \sigma(a^o), \quad g_t = \tanh(a^g),
+# \qquad \text{each } (N, H).$$
 #
 # Mind the order. This course has $i, f, o, g$, so that what goes through a sigmoid lies side by side; torch has
 # $i, f, g, o$.
@@ -76,23 +77,23 @@ from dlcvkit.settings import is_fast
 figure, axis = plt.subplots(figsize=(8.6, 3.7), layout="constrained")
 
 
-def arrow(start, end, colour="#555555"):
+def draw_arrow(start, end, colour="#555555"):
     axis.annotate(
         "", end, start, arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.6, "shrinkA": 0, "shrinkB": 0}
     )
 
 
-def node(x, y, text, colour, radius=0.24):
+def draw_node(x, y, text, colour, radius=0.24):
     axis.add_patch(Circle((x, y), radius, facecolor="white", edgecolor=colour, lw=1.8, zorder=3))
     axis.text(x, y - 0.01, text, ha="center", va="center", fontsize=11, zorder=4)
 
 
 axis.plot([0.2, 9.6], [3, 3], color=COLOURS[0], lw=4, solid_capstyle="butt", zorder=1)
-arrow((9.5, 3), (9.8, 3), COLOURS[0])
+draw_arrow((9.5, 3), (9.8, 3), COLOURS[0])
 axis.text(0.1, 3, "$c_{t-1}$", ha="right", va="center", fontsize=13)
 axis.text(9.9, 3, "$c_t$", ha="left", va="center", fontsize=13)
-node(2, 3, "×", COLOURS[0])
-node(4.2, 3, "+", COLOURS[0])
+draw_node(2, 3, "×", COLOURS[0])
+draw_node(4.2, 3, "+", COLOURS[0])
 gates = [
     (2, "$\\sigma$", "$f$  keep?"),
     (3.6, "$\\sigma$", "$i$  write?"),
@@ -107,20 +108,20 @@ for x, text, name in gates:
     axis.text(x, 0.96, text, ha="center", va="center", fontsize=11)
     side, ha = (-0.12, "right") if x < 4 else (0.12, "left")
     axis.text(x + side, 1.42, name, ha=ha, va="center", fontsize=10, color="#666666")
-    arrow((x, 0.2), (x, 0.7))
+    draw_arrow((x, 0.2), (x, 0.7))
 axis.plot([0.2, 7.6], [0.2, 0.2], color="#555555", lw=1.6)
 axis.text(0.1, 0.2, "$x_t,\\; h_{t-1}$", ha="right", va="center", fontsize=13)
-arrow((2, 1.22), (2, 2.74))
-node(4.2, 2.1, "×", "#555555")
-arrow((3.6, 1.22), (4.02, 1.92))
-arrow((4.8, 1.22), (4.38, 1.92))
-arrow((4.2, 2.36), (4.2, 2.74))
-node(7.6, 2.1, "×", "#555555")
+draw_arrow((2, 1.22), (2, 2.74))
+draw_node(4.2, 2.1, "×", "#555555")
+draw_arrow((3.6, 1.22), (4.02, 1.92))
+draw_arrow((4.8, 1.22), (4.38, 1.92))
+draw_arrow((4.2, 2.36), (4.2, 2.74))
+draw_node(7.6, 2.1, "×", "#555555")
 axis.plot([6.4, 6.4], [3, 2.1], color="#555555", lw=1.6)
-arrow((6.4, 2.1), (7.34, 2.1))
+draw_arrow((6.4, 2.1), (7.34, 2.1))
 axis.text(6.3, 2.5, "tanh", ha="right", va="center", fontsize=10, color="#666666")
-arrow((7.6, 1.22), (7.6, 1.84))
-arrow((7.86, 2.1), (9.8, 2.1))
+draw_arrow((7.6, 1.22), (7.6, 1.84))
+draw_arrow((7.86, 2.1), (9.8, 2.1))
 axis.text(9.9, 2.1, "$h_t$", ha="left", va="center", fontsize=13)
 axis.set_xlim(-1.1, 10.5)
 axis.set_ylim(-0.1, 3.5)
@@ -129,8 +130,8 @@ axis.axis("off")
 plt.show()
 
 # %% [markdown]
-# The blue line is the cell state: along it there is one product and one sum. It begins left of the step and goes on to its
-# right, from step to step.
+# The blue line is the cell state: along it there is one product and one sum. It begins left of the step and goes on to
+# its right, from step to step.
 #
 # You may use `torch.sigmoid` and `torch.tanh`, in this notebook, as functions or methods. They are right for
 # pre-activations of any size; a sigmoid written as $e^a / (1 + e^a)$ is not, as $e^{1000}$ is infinite.
@@ -166,8 +167,8 @@ def lstm_step_forward(x, prev_h, prev_c, Wx, Wh, b):
 # %% [markdown]
 # ### The way back
 #
-# A step has two outputs, so two gradients come in: $dh_t$ and $dc_t$, which is what the *later* steps tell the cell. The
-# cell has a second way to the loss, through $h_t$. Both add up to the whole gradient of the cell,
+# A step has two outputs, so two gradients come in: $dh_t$ and $dc_t$, which is what the *later* steps tell the cell.
+# The cell has a second way to the loss, through $h_t$. Both add up to the whole gradient of the cell, $(N, H)$,
 #
 # $$\delta = dc_t + dh_t \odot o_t \odot (1 - \tanh^2 c_t) .$$
 #
@@ -183,8 +184,8 @@ def lstm_step_forward(x, prev_h, prev_c, Wx, Wh, b):
 #
 # and with $da_t = (da^i \,|\, da^f \,|\, da^o \,|\, da^g)$, $(N, 4H)$, the rest is an affine layer's:
 #
-# $$dx_t = da_t W_x^\top, \quad dh_{t-1} = da_t W_h^\top, \quad dW_x = x_t^\top da_t, \quad dW_h = h_{t-1}^\top da_t, \quad
-# db = \textstyle\sum_n da_{t,n} .$$
+# $$dx_t = da_t W_x^\top, \quad dh_{t-1} = da_t W_h^\top, \quad dW_x = x_t^\top da_t, \quad dW_h = h_{t-1}^\top da_t,
+# \quad db = \textstyle\sum_n da_{t,n} .$$
 #
 # *An example with one unit.* Let $c_{t-1} = 2$ and $f = 0.9$, $i = 0.5$, $g = -0.6$, $o = 0.2$. Then
 # $c_t = 1.8 - 0.3 = 1.5$, $\tanh c_t = 0.905$ and $h_t = 0.181$. With $dh_t = 1$ and $dc_t = 0.5$,
@@ -225,9 +226,9 @@ check("a4/lstm_step", lstm_step_forward, lstm_step_backward)
 # encoder may have made it), and the cell starts **empty**: $c_0 = 0$.
 #
 # Backward runs through the steps from the last to the first. $h_t$ reaches the loss in two ways: the layer put it out,
-# so `dh[:, t]` comes from above, and step $t+1$ used it, so `dprev_h` comes from there. The two are **added**. The
-# gradient of the cell comes from step $t + 1$ alone; at the last step there is none, so it is zero. And as all
-# steps share the weights, the gradients of the weights add up over time.
+# so `dh[:, t - 1]` comes from above (code counts steps from 0), and step $t+1$ used it, so `dprev_h` comes from there.
+# The two are **added**. The gradient of the cell comes from step $t + 1$ alone; at the last step there is none, so it
+# is zero. And as all steps share the weights, the gradients of the weights add up over time.
 
 
 # %% exercise="a4/lstm"
@@ -284,8 +285,8 @@ check("a4/lstm", lstm_forward, lstm_backward)
 # %% [markdown]
 # ## 3. Weights from torch
 #
-# Sooner or later you will load weights that somebody else has trained. `torch.nn.LSTM` keeps them differently: outputs come
-# first, the blocks are in another order, and there are two biases.
+# Sooner or later you will load weights that somebody else has trained. `torch.nn.LSTM` keeps them differently: outputs
+# come first, the blocks are in another order, and there are two biases.
 #
 # | torch | shape | course | shape |
 # | --- | --- | --- | --- |
@@ -318,8 +319,8 @@ def from_torch_lstm(weight_ih, weight_hh, bias_ih, bias_hh):
 check("a4/from_torch_lstm", from_torch_lstm)
 
 # %% [markdown]
-# Your layer and torch's, with the same weights, on 30 steps in float64. The differences should be of the size of rounding
-# errors, about $10^{-16}$ for the states and not much more for the gradients.
+# Your layer and torch's, with the same weights, on 30 steps in float64. The differences should be of the size of
+# rounding errors, about $10^{-16}$ for the states and not much more for the gradients.
 
 # %% tags=["demo"]
 torch.manual_seed(0)
@@ -333,7 +334,8 @@ h_torch, _ = theirs(variable)
 h_torch.backward(upstream)
 dx = lstm_backward(upstream, cache)[0]
 print(
-    f"largest difference of h: {float((h - h_torch.detach()).abs().max()):.1e}, of dx: {float((dx - variable.grad).abs().max()):.1e}"
+    f"largest difference of h: {float((h - h_torch.detach()).abs().max()):.1e}, "
+    f"of dx: {float((dx - variable.grad).abs().max()):.1e}"
 )
 
 # %% [markdown]
@@ -354,8 +356,9 @@ def lstm_traces(x, h0, Wx, Wh, b):
         b: Biases, shape (4H,), in the same order.
 
     Returns:
-        A dict with the keys ``"i"``, ``"f"``, ``"o"`` (the gates, after the sigmoid), ``"g"`` (what may be written, after
-        the tanh) and ``"c"`` (the cell state after the step), each of shape (N, T, H).
+        A dict with the keys ``"i"``, ``"f"``, ``"o"`` (the gates, after the sigmoid), ``"g"`` (the candidate, after the
+        tanh) and ``"c"`` (the cell state after the step), each of shape (N, T, H), finite for pre-activations of any
+        size.
     """
     ### BEGIN SOLUTION
     h, c = h0, torch.zeros_like(h0)
@@ -378,16 +381,17 @@ check("a4/lstm_traces", lstm_traces)
 # %% [markdown]
 # ## 5. What is left of a memory
 #
-# Follow the blue line from the end back to step $t$. Every step on the way multiplies by its forget gate, and by nothing
-# else. So, along this line,
+# Follow the blue line from the end back to step $t$. Every step on the way multiplies by its forget gate, and by
+# nothing else. So, along this line,
 #
 # $$\frac{\partial c_T}{\partial c_t} = \prod_{s = t + 1}^{T} f_s ,$$
 #
 # for each sequence and unit on its own. This is at once the share that is left at the end of what was written at step
-# $t$, and the factor by which the gradient of the end is multiplied on its way back to step $t$: remembering and learning
-# to remember are one and the same number. The LSTM's inventors had no forget gate at all, $f = 1$, and called the line the
-# *constant error carousel*. (There are other ways from $c_t$ to $c_T$: through $h_t$ into the gates of step $t + 1$. They
-# are the plain network's ways, with matrices and slopes on them. Section 8 measures all ways together.)
+# $t$, and the factor by which the gradient of the end is multiplied on its way back to step $t$: remembering and
+# learning to remember are one and the same number. The LSTM's inventors had no forget gate at all, $f = 1$, and called
+# the line the *constant error carousel*. (There are other ways from $c_t$ to $c_T$: through $h_t$ into the gates of
+# step $t + 1$. They are the plain network's ways, with matrices and slopes on them. Section 8 measures all ways
+# together.)
 
 
 # %% exercise="a4/memory_kept"
@@ -416,11 +420,12 @@ check("a4/memory_kept", memory_kept)
 # ### A gate that starts open
 #
 # With small random weights and a bias of 0, forget gates are close to $\sigma(0) = 0.5$: fifty steps later
-# $0.5^{50} = 9 \cdot 10^{-16}$ of a memory is left, and as much of the gradient. The network would have to learn to keep its
-# gates open, but what would tell it so is the gradient that does not arrive.
+# $0.5^{50} = 9 \cdot 10^{-16}$ of a memory is left, and as much of the gradient. The network would have to learn to
+# keep its gates open, but what would tell it so is the gradient that does not arrive.
 #
-# So give the forget gate a bias to start with. If every gate is $f = 1 - 1/\tau$, the product after $\tau$ steps is about
-# $1/e = 0.37$: the cell remembers for $\tau$ steps. Solve $\sigma(b) = 1 - 1/\tau$ for $b$, and you have the exercise.
+# So give the forget gate a bias to start with. If every gate is $f = 1 - 1/\tau$, the product after $\tau$ steps is
+# about $1/e = 0.37$: the cell remembers for $\tau$ steps. Solve $\sigma(b) = 1 - 1/\tau$ for $b$, and you have the
+# exercise.
 
 
 # %% exercise="a4/open_forget_gate"
@@ -469,22 +474,23 @@ plt.show()
 #
 # ## 6. The GRU
 #
-# Does it take two states and four blocks of weights? The *gated recurrent unit* of 2014 has one state and three blocks. Its
-# **update gate** $z_t$ is forget gate and input gate in one: what is not kept is written.
+# Does it take two states and four blocks of weights? The *gated recurrent unit* of 2014 has one state and three blocks.
+# Its **update gate** $z_t$ is forget gate and input gate in one: what is not kept is written.
 #
 # $$h_t = (1 - z_t) \odot n_t + z_t \odot h_{t-1} .$$
 #
-# What is written, the candidate $n_t$, sees the previous state through a **reset gate** $r_t$: shut, the candidate depends
-# on the input alone. With the shares of input and state apart, and both in blocks $r, z, n$,
+# What is written, the candidate $n_t$, sees the previous state through a **reset gate** $r_t$: shut, the candidate
+# depends on the input alone. With the shares of input and state apart, and both in blocks $r, z, n$,
 #
 # $$\underbrace{u_t}_{(N, 3H)} = x_t W_x + b_x = (u^r | u^z | u^n), \qquad
 # \underbrace{v_t}_{(N, 3H)} = h_{t-1} W_h + b_h = (v^r | v^z | v^n),$$
 #
-# $$r_t = \sigma(u^r + v^r), \qquad z_t = \sigma(u^z + v^z), \qquad n_t = \tanh(u^n + r_t \odot v^n) .$$
+# $$r_t = \sigma(u^r + v^r), \qquad z_t = \sigma(u^z + v^z), \qquad n_t = \tanh(u^n + r_t \odot v^n),
+# \qquad \text{each } (N, H).$$
 #
-# The reset gate is applied **after** the product with $W_h$, as torch does it; in the first paper it came before. That is
-# why there are two biases: $v^n$ carries a bias that the reset gate multiplies, $u^n$ one that it does not. (For $r$ and
-# $z$ only the sum of the two matters.)
+# The reset gate is applied **after** the product with $W_h$, as torch does it; in the first paper it came before. That
+# is why there are two biases: $v^n$ carries a bias that the reset gate multiplies, $u^n$ one that it does not. (For $r$
+# and $z$ only the sum of the two matters.)
 #
 # torch's weights fit as they are, transposed: its order is $r, z, n$ as well.
 
@@ -521,13 +527,15 @@ def gru_step_forward(x, prev_h, Wx, Wh, bx, bh):
 # Derive it yourself, from the last line of the step to the first, as it was done for the LSTM. The landmarks:
 #
 # - $z_t$ appears twice in the last line, so $dz_t$ has two terms; $h_{t-1}$ appears there once, and once more in $v_t$.
-# - $du_t = (da^r | da^z | da^n)$ and $dv_t$ agree in two of their three blocks. The third differs by a factor.
+# - Let $a^r$, $a^z$, $a^n$ be what the two sigmoids and the tanh are taken of, each $(N, H)$. Then
+#   $du_t = (da^r | da^z | da^n)$, and $dv_t$ agrees with it in two of the three blocks. The third differs by a factor.
 # - The reset gate was multiplied with $v^n$, bias included.
 #
 # *An example with one unit.* Let $h_{t-1} = 0.5$, $z = 0.8$, $r = 0.5$, $u^n = 0.2$ and $v^n = 0.6$. Then
 # $n = \tanh(0.2 + 0.3) = 0.462$ and $h_t = 0.2 \cdot 0.462 + 0.8 \cdot 0.5 = 0.492$. With $dh_t = 1$:
 #
-# $$dz = 0.5 - 0.462 = 0.038, \qquad du^n = 1 \cdot 0.2 \cdot (1 - 0.214) = 0.157, \qquad dv^n = 0.079, \qquad dr = 0.094 .$$
+# $$dz = 0.5 - 0.462 = 0.038, \qquad du^n = 1 \cdot 0.2 \cdot (1 - 0.214) = 0.157, \qquad dv^n = 0.079,
+# \qquad dr = 0.094 .$$
 
 
 # %% exercise="a4/gru_step"
@@ -635,8 +643,8 @@ check("a4/gru", gru_forward, gru_backward)
 # %% [markdown]
 # ## 7. What they cost
 #
-# A comparison is fair between networks of equal size. Count: each block of $H$ columns has weights for the input, weights
-# for the hidden state, and one bias, or two in the GRU.
+# A comparison is fair between networks of equal size. Count: each block of $H$ columns has weights for the input,
+# weights for the hidden state, and one bias, or two in the GRU.
 
 
 # %% exercise="a4/count_recurrent_parameters"
@@ -644,8 +652,8 @@ def count_recurrent_parameters(kind, D, H):
     """Count the parameters of a recurrent layer, in the layout of this notebook.
 
     Args:
-        kind: ``"rnn"``, for h = tanh(x Wx + prev_h Wh + b) with Wx (D, H), Wh (H, H) and b (H,); ``"lstm"``, with Wx, Wh
-            and b; or ``"gru"``, with Wx, Wh, bx and bh.
+        kind: ``"rnn"``, for h = tanh(x Wx + prev_h Wh + b) with Wx (D, H), Wh (H, H) and b (H,); ``"lstm"``, with Wx,
+            Wh and b; or ``"gru"``, with Wx, Wh, bx and bh.
         D: Features of an input, at least 1.
         H: Units, at least 1.
 
@@ -677,7 +685,7 @@ for kind in ("rnn", "gru", "lstm"):
 # ### BEGIN MARK SCHEME
 # *Model answer.* (a) $4 \cdot 256 \cdot 513 = 525{,}312$ against $3 \cdot 256 \cdot 514 = 394{,}752$: a quarter (24.9
 # %) fewer, and about as much less arithmetic. One state instead of two goes from step to step (and less is kept for
-# backward: three blocks of gates instead of four, and no $\tanh c$). (b) Counting: with $f = i = 1$ the cell adds $g$
+# backward: $r, z, n, v^n$ against $i, f, o, g, \tanh c_t, c_{t-1}$). (b) Counting: with $f = i = 1$ the cell adds $g$
 # at every step and can grow beyond 1. The GRU's new state is a weighted mean of the old one and of a candidate in
 # $(-1, 1)$, so it never leaves $(-1, 1)$ (when it starts in there), and it cannot keep everything and add something at
 # the same time. (c) It is always visible: $h$ goes into every gate and to the layers above at full size. The others
@@ -691,22 +699,22 @@ for kind in ("rnn", "gru", "lstm"):
 # ## 8. The gradient on its way back
 #
 # Now measure. Sequences of 100 random inputs, 64 units, weights as torch starts them: uniform between $-1/\sqrt{H}$ and
-# $1/\sqrt{H}$, with biases of 0. The loss looks at the last step only, and we follow its gradient back, step by step, with the functions
-# you wrote: how long is $dh_t$, and in the LSTM $dc_t$, compared with the last step? For the plain network there is a
-# ready-made step.
+# $1/\sqrt{H}$, with biases of 0. The loss looks at the last step only, and we follow its gradient back, step by step,
+# with the functions you wrote: how long is $dh_t$, and in the LSTM $dc_t$, compared with the last step? For the plain
+# network there is a ready-made step.
 
 # %% tags=["demo"]
 rnn_step_forward, rnn_step_backward = layer(lambda x, prev_h, Wx, Wh, b: torch.tanh(x @ Wx + prev_h @ Wh + b))
 
 
-def random_weights(shapes, H, generator, dtype=torch.float64):
+def draw_weights(shapes, H, generator, dtype=torch.float64):
     """Draw weights as torch does, and set the biases to zero."""
     scale = 1 / math.sqrt(H)
     drawn = [torch.rand(shape, generator=generator, dtype=dtype) * 2 * scale - scale for shape in shapes]
     return [w if w.dim() > 1 else torch.zeros_like(w) for w in drawn]
 
 
-def lengths_on_the_way_back(forward, backward, x, state, weights, upstream):
+def measure_lengths(forward, backward, x, state, weights, upstream):
     """Return the mean length of the gradient of each part of the state after each step, (parts, T).
 
     ``forward(x, *state, *weights)`` returns the next state's parts and a cache; ``backward(*gradients, cache)`` returns
@@ -729,9 +737,9 @@ generator = torch.Generator().manual_seed(0)
 x = torch.randn(16, T, D, generator=generator, dtype=torch.float64)
 upstream = torch.randn(16, H, generator=generator, dtype=torch.float64)
 start = torch.zeros(16, H, dtype=torch.float64)
-of_rnn = random_weights([(D, H), (H, H), (H,)], H, generator)
-of_lstm = random_weights([(D, 4 * H), (H, 4 * H), (4 * H,)], H, generator)
-of_gru = random_weights([(D, 3 * H), (H, 3 * H), (3 * H,), (3 * H,)], H, generator)
+of_rnn = draw_weights([(D, H), (H, H), (H,)], H, generator)
+of_lstm = draw_weights([(D, 4 * H), (H, 4 * H), (4 * H,)], H, generator)
+of_gru = draw_weights([(D, 3 * H), (H, 3 * H), (3 * H,), (3 * H,)], H, generator)
 opened = [*of_lstm[:2], open_forget_gate(of_lstm[2], T)]
 update_bias = of_gru[2].clone()
 update_bias[H : 2 * H] = math.log(T - 1)
@@ -754,7 +762,7 @@ runs = {
 }
 figure, axis = plt.subplots(figsize=(9, 3.6), layout="constrained")
 for name, (forward, backward, state, weights, part, colour, style) in runs.items():
-    lengths = lengths_on_the_way_back(forward, backward, x, state, weights, upstream)[part]
+    lengths = measure_lengths(forward, backward, x, state, weights, upstream)[part]
     # The last step's own dc is zero: nothing comes from later steps, and h's share is not in it.
     relative = lengths / lengths[-1 - part]
     axis.plot(range(1, T + 1 - part), relative[: T - part], color=colour, ls=style, lw=2, label=name)
@@ -773,11 +781,11 @@ plt.show()
 
 # %% [markdown]
 # A hundred steps back, the plain network has $10^{-24}$ of its gradient left, and the LSTM and the GRU have $10^{-20}$:
-# with gates at one half, being an LSTM is worth next to nothing. With the gates open (at 99/100), the same GRU has 0.37 of
-# it left at the first step, and the same LSTM 43 times as much as at the end. The black
-# line is what `memory_kept` predicts for the blue one, 0.37: it counts the cell's own line alone. The rest comes by the
-# other ways, through $h$ into all the gates, where many small contributions add up over a hundred steps. So the line
-# keeps gradients from vanishing; it does not keep them from growing, and LSTMs are trained with clipped gradients too.
+# with gates at one half, being an LSTM is worth next to nothing. With the gates open (at 99/100), the same GRU has 0.37
+# of it left at the first step, and the same LSTM 43 times as much as at the end. The black line is what `memory_kept`
+# predicts for the blue one, 0.37: it counts the cell's own line alone. The rest comes by the other ways, through $h$
+# into all the gates, where many small contributions add up over a hundred steps. So the line keeps gradients from
+# vanishing; it does not keep them from growing, and LSTMs are trained with clipped gradients too.
 
 # %% [markdown] question="why_additive" points=3
 # **Question 3 (3 points).** (a) Write down $\partial h_t / \partial h_{t-1}$ of the plain network for one sequence, and
@@ -788,16 +796,16 @@ plt.show()
 # they still explode? Name the way in each case.
 #
 # ### BEGIN MARK SCHEME
-# *Model answer.* (a) $\partial h_t / \partial h_{t-1} = W_h\,\mathrm{diag}(1 - h_t^2)$, its rows standing for $h_{t-1}$ (the
-# transpose is as good), against $\mathrm{diag}(f_t)$. The first product is of 100 matrices with slopes below 1: it shrinks or grows
-# exponentially with the singular values, and it mixes the units. The second is a product of 100 numbers for each unit,
-# which can all be close to 1. A sum passes the gradient on unchanged to both its terms: what is written does not
-# disturb the way back of what was there. (b) The gradient is passed on unchanged, whatever the distance. The cell can
-# only be added to: it grows, $\tanh c$ saturates at ±1, the slope in $\delta$ vanishes, and old and new cannot be told
-# apart; nothing can be erased. (That is why the forget gate was added.) (c) Vanish: whenever forget gates are below 1,
-# $0.5^{50} \approx 10^{-15}$, or when the output gate is shut or $\tanh c$ saturated. Explode: not along the line,
-# where no factor is above 1, but through $h_{t-1}$ and $W_h$ into the gates and $g$, as in the plain network. So
-# gradients are clipped here too.
+# *Model answer.* (a) $\partial h_t / \partial h_{t-1} = W_h\,\mathrm{diag}(1 - h_t^2)$, its rows standing for $h_{t-1}$
+# (the transpose is as good), against $\mathrm{diag}(f_t)$. The first product is of 100 matrices with slopes below 1: it
+# shrinks or grows exponentially with the singular values, and it mixes the units. The second is a product of 100
+# numbers for each unit, which can all be close to 1. A sum passes the gradient on unchanged to both its terms: what is
+# written does not disturb the way back of what was there. (b) The gradient is passed on unchanged, whatever the
+# distance. The cell can only be added to: it grows, $\tanh c$ saturates at ±1, the slope in $\delta$ vanishes, and old
+# and new cannot be told apart; nothing can be erased. (That is why the forget gate was added.) (c) Vanish: whenever
+# forget gates are below 1, $0.5^{50} \approx 10^{-15}$, or when the output gate is shut or $\tanh c$ saturated.
+# Explode: not along the line, where no factor is above 1, but through $h_{t-1}$ and $W_h$ into the gates and $g$, as in
+# the plain network. So gradients are clipped here too.
 #
 # *Rubric.* 1 point: both factors, product of matrices against product of gates, and that a sum passes the gradient
 # unchanged. 1 point: constant gradient, and a cell that cannot be emptied and saturates. 1 point: vanishing by $f < 1$
@@ -807,9 +815,9 @@ plt.show()
 # %% [markdown]
 # ## 9. A task that needs memory
 #
-# A stream of 20 to 40 random symbols, out of 4. One of the first five is **marked**. The network must say *nothing*
-# until, at the last step, it is **asked**, and then name the marked symbol. In between there are 15 to 39 symbols that
-# look just like the one that matters. A guess is right in 25 % of all cases.
+# A stream of 20 to 40 steps, at each but the last a random symbol out of 4. One of the first five is **marked**. The
+# network must say *nothing* until, at the last step, it is **asked**, and then name the marked symbol. In between there
+# are 14 to 38 symbols that look just like the one that matters. A guess is right in 25 % of all cases.
 #
 # Each step's input has 6 features: the symbol, one-hot (at the last step there is none), the mark and the question. An
 # affine layer turns $h_t$ into 5 scores, 4 symbols and *nothing*; the loss is softmax, summed over time and averaged
@@ -854,7 +862,7 @@ def start_weights(kind, is_open, seed=0):
     H = max(H for H in range(1, 200) if count_recurrent_parameters(kind, D, H) <= 5000)
     columns = BLOCKS[kind] * H
     shapes = [(D, columns), (H, columns), (columns,), *([(columns,)] if kind == "gru" else []), (H, 5), (5,)]
-    weights = random_weights(shapes, H, torch.Generator().manual_seed(seed), torch.float32)
+    weights = draw_weights(shapes, H, torch.Generator().manual_seed(seed), torch.float32)
     weights[-1][NOTHING] = math.log(SYMBOLS * (STEPS - 1))
     if is_open and kind == "lstm":
         weights[2] = open_forget_gate(weights[2], STEPS)
@@ -1029,14 +1037,14 @@ plt.show()
 #   carousel, still without a forget gate.
 # - Felix Gers, Jürgen Schmidhuber and Fred Cummins, *Learning to forget: continual prediction with LSTM*, Neural
 #   Computation 12, 2000: the forget gate, and why it is needed.
-# - Yoshua Bengio, Patrice Simard and Paolo Frasconi, *Learning long-term dependencies with gradient descent is difficult*,
-#   IEEE Transactions on Neural Networks 5, 1994.
+# - Yoshua Bengio, Patrice Simard and Paolo Frasconi, *Learning long-term dependencies with gradient descent is
+#   difficult*, IEEE Transactions on Neural Networks 5, 1994.
 # - Kyunghyun Cho and others, *Learning phrase representations using RNN encoder–decoder for statistical machine
 #   translation*, 2014, arXiv:1406.1078: the GRU.
 # - Junyoung Chung, Caglar Gulcehre, KyungHyun Cho and Yoshua Bengio, *Empirical evaluation of gated recurrent neural
 #   networks on sequence modeling*, 2014, arXiv:1412.3555: GRU against LSTM.
-# - Rafal Jozefowicz, Wojciech Zaremba and Ilya Sutskever, *An empirical exploration of recurrent network architectures*,
-#   2015: thousands of variants, and how much the forget bias matters.
+# - Rafal Jozefowicz, Wojciech Zaremba and Ilya Sutskever, *An empirical exploration of recurrent network
+#   architectures*, 2015: thousands of variants, and how much the forget bias matters.
 # - Klaus Greff and others, *LSTM: a search space odyssey*, 2015, arXiv:1503.04069: what can be left out.
 # - Corentin Tallec and Yann Ollivier, *Can recurrent neural networks warp time?*, 2018, arXiv:1804.11188: biases from
 #   the time that a memory should last.

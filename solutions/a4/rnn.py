@@ -15,7 +15,7 @@
 # - see by measurement why gradients **vanish or explode** on the way, and what eigenvalues have to do with it, and
 #   what not;
 # - build the layers of a **language model**: embedding, scores at every step, a loss that knows about padding;
-# - train it on the Python language reference, **character by character**, with clipped gradients and a text cut into
+# - train it on Python's own documentation, **character by character**, with clipped gradients and a text cut into
 #   chunks, and let it **write** at several temperatures.
 #
 # | symbol | meaning | shape |
@@ -32,9 +32,9 @@
 # | $L$ | loss | a number |
 # | $dA$, short for $\partial L / \partial A$ | gradient of the loss with respect to any tensor $A$ | as $A$ |
 #
-# A batch holds $N$ sequences. In code axis 0 counts the sequences and axis 1 the steps, from 0: step $t$ of the
-# formulas is `x[:, t - 1]`, and the state after it `h[:, t - 1]`. Torch's `nn.RNN` keeps both weight matrices
-# transposed.
+# A batch holds $N$ sequences of $T$ steps; an input has $D$ features, a state $H$ units. In code axis 0 counts the
+# sequences and axis 1 the steps, from 0: step $t$ of the formulas is `x[:, t - 1]`, and the state after it
+# `h[:, t - 1]`. Torch's `nn.RNN` keeps both weight matrices transposed.
 
 # %% tags=["setup"]
 import math
@@ -66,12 +66,12 @@ rows = {"x": (0.0, "#dddddd"), "h": (1.5, "#b9cde5"), "L": (3.0, "#efe6b0")}
 places = {"0": 0.0, "1": 2.3, "2": 4.6, "T": 7.9}
 
 
-def draw_arrow(start, end, is_backward=False, bend=0.0):
+def draw_arrow(start, end, is_backward=False):
     """Draw an arrow of the forward pass, or a dashed one of the backward pass."""
     style = {"color": COLOURS[1], "ls": (0, (3, 2))} if is_backward else {"color": "#333333"}
-    patch = FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=13, lw=1.5, shrinkA=0, shrinkB=0, **style)
-    patch.set_connectionstyle(f"arc3,rad={bend}")
-    axis.add_patch(patch)
+    axis.add_patch(
+        FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=13, lw=1.5, shrinkA=0, shrinkB=0, **style)
+    )
 
 
 for when, left in places.items():
@@ -106,7 +106,8 @@ plt.show()
 # %% [markdown]
 # ### One step
 #
-# Forward is the formula. For the way back, note three things:
+# Forward is the formula. You may use `torch.tanh`, which is right for sums of any size; a tanh written with $e^a$ and
+# $e^{-a}$ is not, as $e^{1000}$ is infinite. For the way back, note three things:
 #
 # - The derivative of $\tanh$ at $a$ is $1 - \tanh^2 a$, and $\tanh a_t$ is $h_t$, which you have. So
 #   $da_t = dh_t \odot (1 - h_t^2)$, entry by entry.
@@ -129,7 +130,8 @@ def rnn_step_forward(x, prev_h, Wx, Wh, b):
         b: Biases, shape (H,).
 
     Returns:
-        ``(next_h, cache)``: the state after the step, shape (N, H); and what ``rnn_step_backward`` needs.
+        ``(next_h, cache)``: the state after the step, shape (N, H), finite whatever the size of the sum inside the
+        tanh; and what ``rnn_step_backward`` needs.
     """
     ### BEGIN SOLUTION
     next_h = torch.tanh(x @ Wx + prev_h @ Wh + b)
@@ -174,7 +176,8 @@ check("a4/rnn_step", rnn_step_forward, rnn_step_backward)
 # left: $dh_0 = da_1 W_h^\top$. Each input is used once, $dx_t = da_t W_x^\top$. The weights are used at *every* step,
 # so their gradients are sums over the steps:
 #
-# $$dW_x = \sum_{t=1}^T x_t^\top da_t, \qquad dW_h = \sum_{t=1}^T h_{t-1}^\top da_t, \qquad db = \sum_{t=1}^T \sum_{n=1}^N (da_t)_n .$$
+# $$dW_x = \sum_{t=1}^T x_t^\top da_t, \qquad dW_h = \sum_{t=1}^T h_{t-1}^\top da_t,
+# \qquad db = \sum_{t=1}^T \sum_{n=1}^N (da_t)_n .$$
 #
 # That is all there is to backpropagation *through time*: it is backpropagation in the unrolled network. If only the
 # last state is used, as when a sentence is classified, $\bar d_t$ is 0 for $t < T$, and the same formulas hold. The
@@ -312,7 +315,7 @@ for axis in axes:
 plt.show()
 
 # %% [markdown]
-# On the left, $\sigma = 0.5$ leaves $4 \cdot 10^{-19}$ of the gradient after 60 steps, hardly less than the bound
+# On the left, $\sigma = 0.5$ leaves $4 \cdot 10^{-19}$ of the gradient after 60 steps, about half of what the bound
 # allows: beside the gradients of later steps, nothing. At $\sigma = 1$ tanh alone takes 98 % away. At $\sigma = 1.5$
 # the norm has grown to 81, where the bound says $4 \cdot 10^{10}$: the units drive each other away from 0, and the
 # slope of tanh falls. (The curve is steepest at its right end. There are the first steps, whose states were still
@@ -450,8 +453,8 @@ check("a4/temporal_affine", temporal_affine_forward, temporal_affine_backward)
 # filled up with a padding word, and a mask says which steps count. In this course the loss is **summed over the steps
 # and averaged over the batch**:
 #
-# $$L = \frac{1}{N} \sum_{n=1}^{N} \sum_{t=1}^{T} m_{nt} \left( \log \sum_{v=1}^{V} e^{s_{ntv}} - s_{nt y_{nt}} \right), \qquad
-# ds_{ntv} = \frac{m_{nt}}{N} \left( \frac{e^{s_{ntv}}}{\sum_u e^{s_{ntu}}} - [v = y_{nt}] \right) .$$
+# $$L = \frac{1}{N} \sum_{n=1}^{N} \sum_{t=1}^{T} m_{nt} \left( \log \sum_{v=1}^{V} e^{s_{ntv}} - s_{nt y_{nt}} \right),
+# \qquad ds_{ntv} = \frac{m_{nt}}{N} \left( \frac{e^{s_{ntv}}}{\sum_u e^{s_{ntu}}} - [v = y_{nt}] \right) .$$
 #
 # The inner sum is minus the log of the probability that the model gives to the whole sentence, because the
 # probability of a sentence is the product of those of its words, each given the words before it. $N$ counts all
@@ -470,8 +473,8 @@ def temporal_softmax_loss(x, y, mask):
         mask: Shape (N, T), bool: True where a step counts. There may be sequences, and batches, where none does.
 
     Returns:
-        ``(loss, dx)``: a number or 0-dimensional tensor, the sum over counted steps divided by N; and its gradient, shape
-        (N, T, V), 0 at steps that do not count.
+        ``(loss, dx)``: a number or 0-dimensional tensor, the sum over counted steps divided by N; and its gradient,
+        shape (N, T, V), 0 at steps that do not count.
     """
     ### BEGIN SOLUTION
     shifted = x - x.amax(dim=2, keepdim=True)
@@ -516,7 +519,8 @@ check("a4/temporal_softmax_loss", temporal_softmax_loss)
 # invented for recurrent networks: where gradients explode, one step can undo an hour of training. The common norm of
 # *all* gradients is limited to $c$, `max_norm`:
 #
-# $$\lVert g \rVert = \sqrt{\textstyle\sum_{p} \sum_{i} g_{p,i}^2}, \qquad \tilde g_p = \min\!\left(1, \frac{c}{\lVert g \rVert}\right) g_p ,$$
+# $$\lVert g \rVert = \sqrt{\textstyle\sum_{p} \sum_{i} g_{p,i}^2},
+# \qquad \tilde g_p = \min\!\left(1, \frac{c}{\lVert g \rVert}\right) g_p ,$$
 #
 # with $g_p$ the gradient of the parameter named $p$ and $i$ running over its entries. It is the norm that is compared
 # with $c$, not its square. One case is new. A gradient can explode until an entry is infinite; then the direction is
@@ -582,9 +586,9 @@ check("a4/clip_grad_norm", clip_grad_norm)
 # chunk, so that the network can remember what was long ago. Backward, gradients stop at the chunk's beginning:
 # *truncated* backpropagation through time.
 #
-# To have a batch, let $N$ readers read at once, from different places. With $L$ tokens, of which each but the last
-# has a successor to be predicted, every reader gets $S = \lfloor (L - 1) / N \rfloor$ steps. Reader $n$ (from 0)
-# begins at token $nS$ and reads on:
+# To have a batch, let $N$ readers read at once, from different places. Of $L$ tokens (here $L$ is a length, not the
+# loss) each but the last has a successor to be predicted, so every reader gets $S = \lfloor (L - 1) / N \rfloor$
+# steps. Reader $n$ (from 0) begins at token $nS$ and reads on:
 #
 # | | chunk 0 | chunk 1 | chunk 2 |
 # | --- | --- | --- | --- |
@@ -602,7 +606,7 @@ def truncated_bptt_chunks(tokens, batch_size, chunk_length):
     """Cut a text into batches of chunks, so that each row goes on where it ended in the chunk before.
 
     Args:
-        tokens: The text, shape (L,), int64; not modified.
+        tokens: The text, shape (L,) with L at least 1, int64; not modified.
         batch_size: Number of readers N, at least 1.
         chunk_length: Steps of a chunk, at least 1.
 
@@ -650,8 +654,8 @@ check("a4/truncated_bptt_chunks", truncated_bptt_chunks)
 #
 # Put it together. At each step the model reads a token and predicts the next:
 #
-# $$\underbrace{\text{inputs}}_{(N, T)} \xrightarrow{E} \underbrace{x}_{(N, T, D)} \xrightarrow{W_x,\, W_h,\, b,\, h_0} \underbrace{h}_{(N, T, H)}
-# \xrightarrow{W_o,\, b_o} \underbrace{s}_{(N, T, V)} \xrightarrow{\text{targets}} L .$$
+# $$\underbrace{\text{inputs}}_{(N, T)} \xrightarrow{E} \underbrace{x}_{(N, T, D)} \xrightarrow{W_x,\, W_h,\, b,\, h_0}
+# \underbrace{h}_{(N, T, H)} \xrightarrow{W_o,\, b_o} \underbrace{s}_{(N, T, V)} \xrightarrow{\text{targets}} L .$$
 #
 # Backward runs through the same layers the other way. All steps count here. The state after the last step is
 # returned, for the next chunk to start from; $dh_0$ is thrown away, which is the truncation.
@@ -709,7 +713,7 @@ def sampling_probabilities(logits, temperature, top_k):
     """Compute the probabilities that words are drawn with.
 
     Args:
-        logits: Scores, shape (N, V), floating point; not modified.
+        logits: Scores, shape (N, V), floating point of any size, such as 1e4; not modified.
         temperature: At least 0. At 0, the first of the largest scores of each row gets probability 1, whatever
             ``top_k`` is.
         top_k: None for all words, or a number of at least 1: words whose score is below the ``top_k``-th largest of
@@ -741,7 +745,7 @@ def sample(logits, temperature, top_k, generator):
     """Draw one word per row.
 
     Args:
-        logits: Scores, shape (N, V), floating point; not modified.
+        logits: Scores, shape (N, V), floating point of any size, such as 1e4; not modified.
         temperature: At least 0; see ``sampling_probabilities``.
         top_k: None or at least 1; see ``sampling_probabilities``.
         generator: ``torch.Generator`` on the device of ``logits``, the only source of randomness.
@@ -761,10 +765,10 @@ check("a4/sample", sample)
 # %% [markdown]
 # ## 9. Learning to write documentation
 #
-# The text ships with Python: the module `pydoc_data.topics` holds parts of *The Python Language Reference* (© Python
-# Software Foundation, PSF licence), for `help("for")` and the like. In Python 3.11 it is 79 topics with 465,000
-# characters, 103 different ones; other versions differ a little. A character is a word here. The last 5 % of the text
-# are kept for validation.
+# The text ships with Python: the module `pydoc_data.topics` holds parts of Python's documentation, mostly of *The
+# Python Language Reference* (© Python Software Foundation, PSF licence), for `help("for")` and the like. In Python 3.11
+# it is 79 topics with 465,000 characters, 103 different ones; other versions differ a little. A character is a word
+# here. The last 5 % of the text is kept for validation.
 #
 # How good is a loss? Per character, in nats: guessing among 103 characters costs $\log 103 = 4.63$. A model that
 # knows how frequent each character is, and one that knows which character follows which, are counted in the cell
@@ -828,7 +832,7 @@ def write(params, beginning, length, temperature, top_k, generator):
     return written
 
 
-def validation_loss(params, tokens):
+def measure_validation_loss(params, tokens):
     """Return nats per character, states carried on throughout."""
     h, total, count = torch.zeros(16, len(params["Wh"])), 0.0, 0
     for inputs, targets in truncated_bptt_chunks(tokens, 16, 100):
@@ -860,7 +864,7 @@ for step in progress:
     losses.append(loss.item() / chunks[place][0].shape[1])
     norms.append(float(norm))
     if step + 1 in {total // 30, total // 6, total // 2, total}:
-        val_losses[step + 1] = validation_loss(params, val_tokens[:3000] if is_fast() else val_tokens)
+        val_losses[step + 1] = measure_validation_loss(params, val_tokens[:3000] if is_fast() else val_tokens)
         tqdm.write(f"--- step {step + 1}, validation {val_losses[step + 1]:.2f} nats per character")
         tqdm.write(write(params, "The ", 60 if is_fast() else 200, 0.7, None, source))
     progress.set_postfix(loss=f"{losses[-1]:.2f}", refresh=False)
@@ -886,14 +890,14 @@ plt.show()
 print(f"{sum(norm > max_norm for norm in norms) / len(norms):.0%} of the steps were clipped")
 
 # %% [markdown]
-# What to expect, as measured with Python 3.11 at full length (five times through the text, 1385 steps, about 36
-# seconds of one CPU core; other versions of Python and torch give slightly other numbers): below the counted pairs,
-# 2.24, after 46 steps already, 1.47 on the validation text after 230 and 1.15 at the end, which is 1.66 bits per
-# character. First come the lengths of words, then words, then quoted keywords and line breaks where the documentation
-# has them. Sense does not come.
+# What to expect, as measured with Python 3.11 at full length (five times through the text, 1385 steps, about 36 seconds
+# of one CPU core; other versions of Python and torch give slightly other numbers): on the validation text, the loss is
+# below that of counted pairs (2.24) after 46 steps already; it is 1.47 after 230 and 1.15 at the end, which is 1.66
+# bits per character. First come the lengths of words, then words, then quoted keywords and line breaks where the
+# documentation has them. Sense does not come.
 #
-# Only 2 % of the steps were clipped, nearly all of them among the first 40, where the norm went up to 125; that is
-# when clipping earns its keep. The five dips are the last chunk of each pass: it has 6 steps instead of 50, and a
+# Only 2 % of the steps were clipped, nearly all of them among the first 40, where the norm went up to about 124; that
+# is when clipping earns its keep. The five dips are the last chunk of each pass: it has 6 steps instead of 50, and a
 # loss that is summed over steps has a short gradient then.
 #
 # ### Temperature and top-k
@@ -908,11 +912,11 @@ for temperature, top_k in ((0.0, None), (0.5, None), (1.0, None), (1.0, 3), (1.5
     print(write(params, "The ", length, temperature, top_k, torch.Generator().manual_seed(1)), end="\n\n")
 
 # %% [markdown]
-# At temperature 0 the model runs in a circle after a few words: once a state nearly returns,
-# so does what follows it.
+# At temperature 0 the model runs in a circle after a few words: once a state nearly returns, so does what follows it.
 # At 0.5 most words exist; at 1 some are invented, because among 103 characters there are many unlikely ones, and
 # together they are drawn often; top 3 cuts these off and leaves the choice between the likely ones as it is. At 1.5
-# hardly a word survives. (At full length; after the short training everything looks like 1.5.)
+# hardly a word survives. (At full length; after the short training there are hardly any words yet, and at temperature 0
+# nothing but spaces.)
 #
 # ### How far back does it look?
 #
@@ -940,8 +944,9 @@ print(" ".join(f"{p}: {penalties[p]:.2f}" for p in (0, 1, 2, 5, 10, 20, 40)))
 # %% [markdown]
 # From 3.48 at the first position the loss falls to 1.3 after five characters and about 1.2 after ten, as good as with
 # the state carried on but for noise, which is about 0.1 here. So most of what this network uses are the last ten
-# characters or so, although the state could hold more and gradients went back as far as 50 steps. The first position is even worse than
-# counted pairs, because a state of zeros is something that the network has met in training only once in 277 chunks.
+# characters or so, although the state could hold more and gradients went back up to 49 steps. The first position is
+# even worse than counted pairs, because a state of zeros is something that the network has met in training only once
+# in 277 chunks.
 # In the next notebook, *gates* will keep gradients alive for longer.
 #
 # ## Where to read more

@@ -6,6 +6,7 @@ features. Gates of the LSTM stand in the order i, f, o, g along the last axis of
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -27,20 +28,27 @@ def _as_torch(*weights: Tensor) -> tuple[Tensor, ...]:
     return tuple(found)
 
 
+def _without_cudnn() -> AbstractContextManager[None]:
+    """Keep to torch's own kernels: cuDNN goes backward only through what it was told is training."""
+    return torch.backends.cudnn.flags(enabled=False)
+
+
 def _rnn_step(x: Tensor, prev_h: Tensor, wx: Tensor, wh: Tensor, b: Tensor) -> Tensor:
     return torch.rnn_tanh_cell(x, prev_h, wx.T, wh.T, b, torch.zeros_like(b))
 
 
 def _rnn(x: Tensor, h0: Tensor, wx: Tensor, wh: Tensor, b: Tensor) -> Tensor:
     weights = [wx.T.contiguous(), wh.T.contiguous(), b, torch.zeros_like(b)]
-    return torch.rnn_tanh(x, h0[None].contiguous(), weights, True, 1, 0.0, False, False, True)[0]
+    with _without_cudnn():
+        return torch.rnn_tanh(x, h0[None].contiguous(), weights, True, 1, 0.0, False, False, True)[0]
 
 
 def _lstm(x: Tensor, h0: Tensor, wx: Tensor, wh: Tensor, b: Tensor) -> Tensor:
     weights = list(_as_torch(wx, wh, b))
     start = h0[None].contiguous()
     states = (start, torch.zeros_like(start))
-    return torch.lstm(x, states, [*weights, torch.zeros_like(b)], True, 1, 0.0, False, False, True)[0]
+    with _without_cudnn():
+        return torch.lstm(x, states, [*weights, torch.zeros_like(b)], True, 1, 0.0, False, False, True)[0]
 
 
 def _lstm_step(x: Tensor, prev_h: Tensor, prev_c: Tensor, wx: Tensor, wh: Tensor, b: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ def load_captions(
         n_val: Pictures to look at what was learned; at least 1.
         size: Height and width of drawn scenes, in pixels.
         photograph_size: Height and width of photographs, in pixels.
-        seed: Seed of the choice or of the drawing.
+        seed: Seed of the choice or of the drawing; at least 0.
         dest: The data folder; by default ``data_home()``.
 
     Returns:
@@ -57,19 +57,24 @@ def load_captions(
 
     Raises:
         DataError: If a downloaded file is damaged. Damage is reported, never papered over with the stand-in.
-        ValueError: If a number is less than 1, or more photographs are wanted than there are.
+        ValueError: If a number is less than 1, ``seed`` is negative, or more photographs are wanted than there are.
     """
     if n_train < 1 or n_val < 1:
         raise ValueError(f"n_train and n_val must be at least 1; they are {n_train} and {n_val}")
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0; it is {seed}")
     counts = f"{n_train:,} train, {n_val:,} validation pictures"
     try:
-        x, captions = load_coco("val", n_train + n_val, size=photograph_size, seed=seed, dest=dest)
+        found = load_coco("val", n_train + n_val, size=photograph_size, seed=seed, dest=dest)
     except MissingDataError:
+        found = None
+    if found is None:
         # Seeds that are told apart by being even or odd, so that no two calls meet.
         train, val = scenes(n_train, 2 * seed, size=size), scenes(n_val, 2 * seed + 1, size=size)
         how = "./data_download.sh coco-annotations coco-val fetches the photographs"
         note = f"Drawn scenes: {counts}, in place of COCO; {how}."
         return CaptionData(train.images, train.captions, val.images, val.captions, "scenes", note)
+    x, captions = found
     note = f"COCO 2017 captions: {counts}."
     parts = (x[:n_train], captions[:n_train], x[n_train:], captions[n_train:])
     return CaptionData(*parts, "coco", note)

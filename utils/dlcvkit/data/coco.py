@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from .home import data_home
 
 FOLDER = "coco"
 SPLITS = ("train", "val")
+_PHOTOGRAPHS = {"val": "get them with ./data_download.sh coco-val", "train": "see https://cocodataset.org"}
 Captions = tuple[tuple[str, ...], ...]
 
 
@@ -38,7 +40,7 @@ def load_coco(
         n: How many, chosen at random; None for all that have a caption, in the order of the file. A smaller choice is
             part of a larger one of the same seed.
         size: Height and width of the result, in pixels; at least 1.
-        seed: Seed of the choice.
+        seed: Seed of the choice; at least 0.
         dest: The data folder; by default ``data_home()``.
 
     Returns:
@@ -63,15 +65,14 @@ def load_coco(
         raise MissingDataError(f"{path.name} is not in {path.parent}; get it with ./data_download.sh coco-annotations")
     photographs = folder / f"{split}2017"
     if not photographs.is_dir():
-        how = "get it with ./data_download.sh coco-val" if split == "val" else "see https://cocodataset.org"
-        raise MissingDataError(f"COCO's photographs are not in {photographs}; {how}")
+        raise MissingDataError(f"COCO's photographs are not in {photographs}; {_PHOTOGRAPHS[split]}")
     entries = read_captions(path)
     if n is not None:
         if not 1 <= n <= len(entries):
             raise ValueError(f"COCO 2017 ({split}) in {folder} has {len(entries)} images; n is {n}")
         order = np.random.default_rng(seed).permutation(len(entries))[:n]
         entries = [entries[row] for row in order]
-    pixels = np.stack([_read_photograph(photographs / name, size) for name, _ in entries])
+    pixels = np.stack([_read_photograph(photographs / name, size, _PHOTOGRAPHS[split]) for name, _ in entries])
     return torch.from_numpy(pixels).float().div_(255), tuple(captions for _, captions in entries)
 
 
@@ -97,7 +98,8 @@ def read_captions(path: Path) -> list[tuple[str, tuple[str, ...]]]:
         number, name = _field(entry, "id", int, "images", path), _field(entry, "file_name", str, "images", path)
         if number in names:
             raise DataError(f"{path} has two images with the id {number}")
-        if Path(name).name != name or name in (".", ".."):
+        # What cannot be printed would spoil the message that names it.
+        if not name.isprintable() or Path(name).name != name or name in ("", ".", ".."):
             raise DataError(f"{path} names {name!r}, expected a file in the folder of images")
         names[number] = name
     captions: dict[int, list[str]] = {number: [] for number in names}
@@ -131,19 +133,20 @@ def _field(entry: Any, key: str, kind: type, where: str, path: Path) -> Any:
     return value
 
 
-def _read_photograph(path: Path, size: int) -> npt.NDArray[np.uint8]:
-    """Return the middle of a photograph, shape (3, size, size)."""
+def _read_photograph(path: Path, size: int, how: str) -> npt.NDArray[np.uint8]:
+    """Return the middle of a photograph, shape (3, size, size); ``how`` says where to get it."""
     try:
-        with Image.open(path) as file:
-            file.draft(
-                "RGB", (2 * size, 2 * size)
-            )  # JPEG decodes to a half, a quarter or an eighth several times faster
-            picture = file.convert("RGB")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as file:
+                # JPEG decodes to a half, a quarter or an eighth several times faster.
+                file.draft("RGB", (2 * size, 2 * size))
+                picture = file.convert("RGB")
     except FileNotFoundError:
-        raise DataError(f"{path} is not there; ./data_download.sh coco-val fetches the photographs") from None
+        raise DataError(f"{path} is not there; {how}") from None
     except Exception as error:
         # A damaged file can raise nearly anything; each means the same to the reader.
-        raise DataError(f"{path} is not a readable image ({type(error).__name__})") from None
+        raise DataError(f"{path} is not a readable image ({type(error).__name__}); {how}") from None
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     square = (left, top, left + side, top + side)

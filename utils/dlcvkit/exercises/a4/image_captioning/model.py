@@ -161,6 +161,11 @@ captioning_rnn = Module(
             hint="the target of a step is the word after the one that goes in",
         ),
         Mistake(
+            "sends no gradient from the first state to the places",
+            _answers(stops="start"),
+            hint="places are used for the first state and, with attention, in every step: two gradients add up",
+        ),
+        Mistake(
             "starts with a state of zeros", _answers(first="zero"), hint="how does the picture get in at the start?"
         ),
         Mistake(
@@ -169,11 +174,6 @@ captioning_rnn = Module(
             hint="how does the picture get in at the start?",
         ),
         Mistake("adds the places up for the first state", _answers(first="sum"), hint="a mean is wanted, not a sum"),
-        Mistake(
-            "sends no gradient from the first state to the places",
-            _answers(stops="start"),
-            hint="places are used for the first state and, with attention, in every step: two gradients add up",
-        ),
         Mistake(
             "sends no gradient from attention to the places",
             _answers(stops="places"),

@@ -129,6 +129,16 @@ beam_search = Function(
     points={"tokens": 3, "score": 1},
     mistakes=[
         Mistake(
+            "keeps the last of equal candidates",
+            _finding(ties="last"),
+            hint="the text says which of equal scores comes first; torch.topk promises no order",
+        ),
+        Mistake(
+            "takes the last of equal results",
+            _finding(final_ties="last"),
+            hint="the text says which of equal scores comes first",
+        ),
+        Mistake(
             "searches greedily, whatever the beam", _finding(width=1), hint="how many beginnings are kept in a step?"
         ),
         Mistake(

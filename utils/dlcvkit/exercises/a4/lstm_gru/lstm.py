@@ -167,6 +167,11 @@ STEP_MISTAKES = [
         hint="the cell state reaches the loss in two ways: through next_h, and through the steps to come",
     ),
     Mistake(
+        "passes only dnext_c back to prev_c",
+        _only_dnext_c_to_prev_c,
+        hint="prev_c gets its share of the whole gradient of the cell, what came through next_h included",
+    ),
+    Mistake(
         "forgets the way from dnext_h into the cell",
         spoilt_step(hidden=lambda o, c: o * c.detach().tanh()),
         hint="next_h contains tanh(next_c): the gradient of the cell has two terms",
@@ -185,11 +190,6 @@ STEP_MISTAKES = [
         "passes the gradient of the cell back without the forget gate",
         spoilt_step(cell=lambda i, f, g, prev_c: kept(f * prev_c, f * prev_c.detach() + prev_c) + i * g),
         hint="prev_c was multiplied by something on its way into next_c",
-    ),
-    Mistake(
-        "passes only dnext_c back to prev_c",
-        _only_dnext_c_to_prev_c,
-        hint="prev_c gets its share of the whole gradient of the cell, what came through next_h included",
     ),
     Mistake(
         "takes c instead of tanh(c) in the gradient of the output gate",

@@ -85,6 +85,11 @@ lstm_traces = Function(
             hint="c[:, t] is the cell state after step t",
         ),
         Mistake(
+            "gives the hidden state for the cell state",
+            _spoilt_traces(c=lambda right: right["o"] * right["c"].tanh()),
+            hint="c is the cell state, from which h is made",
+        ),
+        Mistake(
             "gives tanh of the cell state",
             _spoilt_traces(c=lambda right: right["c"].tanh()),
             hint="c is the cell state itself, which can be larger than 1",

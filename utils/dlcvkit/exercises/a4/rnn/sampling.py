@@ -51,6 +51,15 @@ def _exactly_k(logits, temperature, top_k):
     return (logits / temperature).masked_fill(~kept, -torch.inf).softmax(1)
 
 
+def _picked_by_topk(logits, temperature, top_k):
+    """Of equal scores those are kept that torch happens to pick."""
+    if temperature == 0 or top_k is None:
+        return _probabilities(logits, temperature, None)
+    picked = logits.topk(min(top_k, logits.shape[1]), dim=1).indices
+    kept = torch.zeros_like(logits, dtype=torch.bool).scatter(1, picked, True)
+    return (logits / temperature).masked_fill(~kept, -torch.inf).softmax(1)
+
+
 def _whole_batch(logits, temperature, top_k):
     """One threshold for all rows."""
     if temperature == 0 or top_k is None:
@@ -130,6 +139,11 @@ sampling_probabilities = Function(
         Mistake(
             "keeps k words where scores are equal",
             _exactly_k,
+            hint="what as large as the k-th largest score is stays, so there may be more than k",
+        ),
+        Mistake(
+            "keeps the k words that topk picks where scores are equal",
+            _picked_by_topk,
             hint="what as large as the k-th largest score is stays, so there may be more than k",
         ),
         Mistake(

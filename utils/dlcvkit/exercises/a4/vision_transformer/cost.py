@@ -37,7 +37,14 @@ def _cost(image_size, patch_size, num_classes, dim, depth, mlp_dim, in_channels,
     norms = sum(p.numel() for layer, _ in layers if isinstance(layer, nn.LayerNorm) for p in layer.parameters())
     square = dim * dim + dim
     changes = {
-        "no class token": {"tokens": T - 1},
+        "no class token": {
+            "tokens": T - 1,
+            "parameters": cost["parameters"] - 2 * dim,
+            "linear": cost["linear"] - sum(layer.weight.numel() for layer, tokens in linear if tokens == T),
+            "attention": depth * 2 * (T - 1) ** 2 * dim,
+        },
+        "no token counted": {"tokens": T - 1},
+        "no biases in attention": {"parameters": cost["parameters"] - depth * 4 * dim},
         "no biases": {"parameters": cost["parameters"] - biases},
         "no norms": {"parameters": cost["parameters"] - norms},
         "no last norm": {"parameters": cost["parameters"] - 2 * dim},
@@ -100,8 +107,18 @@ vit_cost = Function(
     mistakes=[
         Mistake(
             "forgets the class token when it counts tokens",
-            _with("no class token"),
+            _with("no token counted"),
             hint="the sequence has one element more than there are patches",
+        ),
+        Mistake(
+            "forgets the class token",
+            _with("no class token"),
+            hint="the sequence has one element more than there are patches, and the nets and attention see all of them",
+        ),
+        Mistake(
+            "leaves the biases of attention out",
+            _with("no biases in attention"),
+            hint="query, key, value and the projection of the heads' outputs have D biases each",
         ),
         Mistake(
             "leaves the biases out", _with("no biases"), hint="every nn.Linear has M biases besides its D M weights"

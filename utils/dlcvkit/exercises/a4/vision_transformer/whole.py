@@ -9,7 +9,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from dlcvkit.checking import Case, Function, Mistake, normal
+from dlcvkit.checking import Case, Finding, Function, Interrupted, Kind, Mistake, normal
 from dlcvkit.checking.module import load_params
 from dlcvkit.exercises.a3.pytorch_and_resnet.pieces import fc_weights, gradients_of, gradients_or_stop
 from dlcvkit.exercises.a4.vision_transformer.embedding import embed
@@ -44,15 +44,27 @@ def _start(net):
             found[name] = "zeros" if spread == 0 else "too large" if spread > _LARGE else "small random numbers"
             if 0 < spread < _SMALL:
                 found[name] = "too small"
-    first = [value.detach() for name, value in net.named_parameters() if name.endswith("linear1.weight")]
+    first = [
+        value.detach()
+        for name, value in net.named_parameters(remove_duplicate=False)
+        if name.endswith("linear1.weight")
+    ]
     is_copied = any(torch.equal(first[0], other) for other in first[1:])
     found["blocks"] = "equal weights in several blocks" if is_copied else "weights of their own"
     return found
 
 
+def _drops(layer):
+    attends = isinstance(layer, nn.MultiheadAttention)
+    return (isinstance(layer, nn.Dropout) and layer.p > 0) or (attends and layer.dropout > 0)
+
+
 def _use_vit(vit, init, params, x):
     options = {name: as_argument(value) for name, value in init.items()}
     net = vit(**options)
+    if isinstance(net, nn.Module) and any(_drops(layer) for layer in net.modules()):
+        reason = "ViT has dropout above 0; torch's encoder layer has 0.1 unless it is told otherwise"
+        raise Interrupted(Finding(Kind.STRUCTURE, reason))
     start = _start(net) if isinstance(net, nn.Module) else {}
     load_params(net, params, "ViT")
     with one_way():
