@@ -117,11 +117,6 @@ greedy_decode = Function(
         for name, fault, hint in (
             ("returns the start token too", "start kept", "the start token is what decoding begins with, no answer"),
             (
-                "takes the scores of the first step",
-                "scores of the first step",
-                "decode returns scores for all steps: which one speaks of the next token?",
-            ),
-            (
                 "gives decode the last token alone",
                 "last token only",
                 "the net has no memory of its own: what does it need to know?",
@@ -146,6 +141,11 @@ greedy_decode = Function(
                 "runs to max_length though all sequences have ended",
                 "never stops early",
                 "when is there nothing left to do?",
+            ),
+            (
+                "takes the scores of the first step",
+                "scores of the first step",
+                "decode returns scores for all steps: which one speaks of the next token?",
             ),
             ("makes one token too many", "one too many", "count the tokens that you return, not those that you feed"),
             ("makes one token too few", "one too few", "count the tokens that you return, not those that you feed"),

@@ -121,8 +121,8 @@ def _use_positions(net, x):
     try:
         net(torch.cat([x, x, x, x, x, x], dim=1))
         too_long = "accepted"
-    except ValueError:
-        too_long = "ValueError"
+    except Exception as error:
+        too_long = type(error).__name__
     return out, too_long, gradients_or_stop(net, {"x": x}, (out, too_long))
 
 
@@ -167,6 +167,11 @@ learned_positions = Module(
             "accepts sequences that are longer than the table",
             _positions(too_long="accepted"),
             hint="what does a slice give if it asks for more rows than there are?",
+        ),
+        Mistake(
+            "leaves it to torch to notice that the table is too short",
+            _positions(too_long="RuntimeError"),
+            hint="compare the lengths before the addition, and raise ValueError",
         ),
     ],
 )
@@ -258,6 +263,11 @@ layer_norm = ForwardBackward(
         ),
         Mistake("leaves eps out", _spoilt_norm("no eps"), hint="with a small variance eps can be seen"),
         Mistake("divides by the variance", _spoilt_norm("by the variance"), hint="the result is to have variance 1"),
+        Mistake(
+            "leaves gamma out of dx",
+            _spoilt_norm_gradient("gamma forgotten"),
+            hint="on its way to x the gradient meets the scale first",
+        ),
         Mistake("leaves gamma out", _spoilt_norm("no gamma"), hint="scale and shift come last"),
         Mistake("leaves beta out", _spoilt_norm("no beta"), hint="scale and shift come last"),
         Mistake("does not subtract the mean", _spoilt_norm("not centred"), hint="the result is to have mean 0"),
@@ -273,11 +283,6 @@ layer_norm = ForwardBackward(
             "takes sums in place of the means of dx",
             _spoilt_norm_gradient("sums"),
             hint="mean and variance are means: what factor does the way back through a mean have?",
-        ),
-        Mistake(
-            "leaves gamma out of dx",
-            _spoilt_norm_gradient("gamma forgotten"),
-            hint="on its way to x the gradient meets the scale first",
         ),
         Mistake(
             "forgets the division by the standard deviation in dx",
