@@ -132,12 +132,12 @@ def list_folder(folder: Path) -> tuple[list[Entry], list[str]]:
     return entries, problems
 
 
-def unpack(archive: Path, scratch: Scratch, budget: Budget) -> tuple[list[Entry], list[str]]:
+def unpack(archive: Path, scratch: Scratch | None, budget: Budget) -> tuple[list[Entry], list[str]]:
     """Unpack what is needed of a zip.
 
     Args:
         archive: The zip.
-        scratch: Receives the contents.
+        scratch: Receives the contents; None if only the names are wanted.
         budget: What may be unpacked; less of it is left afterwards.
 
     Returns:
@@ -154,7 +154,7 @@ def unpack(archive: Path, scratch: Scratch, budget: Budget) -> tuple[list[Entry]
             for info in bundle.infolist():
                 name, why = _name_of(info), _fault_of(info)
                 if why is None and not info.is_dir() and not _is_litter(name):
-                    path = scratch.path() if is_needed(name) else None
+                    path = scratch.path() if scratch and is_needed(name) else None
                     entries.append(Entry(name, path))
                     if path is not None:
                         budget.spend(size=info.file_size)

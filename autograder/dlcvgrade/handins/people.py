@@ -74,4 +74,4 @@ def _together(first: HandIn, second: HandIn) -> HandIn:
     when = max((handin.when for handin in (first, second) if handin.when), default=None)
     told = Note("handed in more than once; what is newest of each file counts", is_fine=True)
     uploads, notes = [*first.uploads, *second.uploads], [*first.notes, *second.notes, told]
-    return replace(first, uploads=uploads, when=when, notes=notes)
+    return replace(first, number="", uploads=uploads, when=when, notes=notes)

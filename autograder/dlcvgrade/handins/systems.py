@@ -17,9 +17,10 @@ from dlcvgrade.results.plain import plain
 
 METADATA = "submission_metadata.yml"
 _MAX_METADATA = 64 << 20
-_CANVAS = re.compile(r"(?P<name>.+?)(?P<late>_LATE)?_(?P<user>\d+)_(?P<upload>\d+)_(?P<file>.+)")
+_CANVAS = re.compile(r"(?P<name>.+?)(?P<late>_LATE)?_(?P<user>[0-9]+)_(?P<upload>[0-9]+)_(?P<file>.+)")
 _ATTEMPT = re.compile(r"(?P<stem>.+?)-(?P<attempt>\d{1,3})")
-_MOODLE = re.compile(r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_(?:file|onlinetext)(?:_(?P<file>.*))?")
+# The first number counts, as on Moodle itself: what follows may be a name that a student gave a file.
+_MOODLE = re.compile(r"(?P<name>.+?)_(?P<number>[0-9]+)_assignsubmission_(?:file|onlinetext)(?:_(?P<file>.*))?")
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class HandIn:
 
     Attributes:
         name: The student's name as the platform writes it.
-        number: The platform's number for the student; empty if it has none.
+        number: The platform's number for the student; empty if it has none, or several.
+        newest: The highest of the numbers that the platform gave the student's files; 0 if it gives none.
         ids: What the platform knows the student by, the best first; empty if it says the name alone.
         uploads: The files.
         when: When the last of it was handed in, if the platform says so.
@@ -61,6 +63,7 @@ class HandIn:
 
     name: str
     number: str = ""
+    newest: int = 0
     ids: tuple[str, ...] = ()
     uploads: list[Upload] = field(default_factory=list)
     when: datetime | None = None
@@ -97,7 +100,8 @@ def sort_canvas(entries: Sequence[Entry]) -> Sorted:
         if match is None or len(entry.name.parts) > 1:
             strays.append(f"{entry.name} is not named as Canvas names files")
             continue
-        handin = found.setdefault(match["user"], HandIn(match["name"], match["user"], (match["user"],)))
+        handin = found.setdefault(match["user"], HandIn(match["name"], match["user"], ids=(match["user"],)))
+        handin.newest = max(handin.newest, int(match["upload"]))
         own = PurePosixPath(match["file"])
         again = _ATTEMPT.fullmatch(own.stem)
         stem, attempt = (again["stem"], int(again["attempt"])) if again else (own.stem, 0)
@@ -119,7 +123,7 @@ def sort_moodle(entries: Sequence[Entry]) -> Sorted:
             strays.append(f"{entry.name} is not named as Moodle names files")
             continue
         number = match["number"]
-        handin = found.setdefault(number, HandIn(match["name"], number, (f"Participant {number}",)))
+        handin = found.setdefault(number, HandIn(match["name"], number, ids=(f"Participant {number}",)))
         own = PurePosixPath(*rest) if rest else PurePosixPath(match["file"])
         handin.uploads.append(Upload(Entry(own, entry.file), str(own)))
     return Sorted(list(found.values()), strays)
@@ -187,7 +191,7 @@ def sort_gradescope(entries: Sequence[Entry]) -> Sorted:
         for person in people:
             keys = [str(person.get(key) or "").strip() for key in (":sid", ":email")]
             name = str(person.get(":name") or "").strip()
-            handin = HandIn(name or folder, folder.rpartition("_")[2], tuple(filter(None, keys)), when=when)
+            handin = HandIn(name or folder, folder.rpartition("_")[2], ids=tuple(filter(None, keys)), when=when)
             own = [Entry(entry.name.relative_to(home / folder), entry.file) for entry in members]
             handin.uploads = [Upload(entry, str(entry.name).casefold(), rank) for entry in own]
             if not members:

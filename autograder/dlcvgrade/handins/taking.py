@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -11,7 +11,7 @@ from dlcvgrade.handins.choosing import Wanted, choose
 from dlcvgrade.handins.people import by_student
 from dlcvgrade.handins.placing import Shelf
 from dlcvgrade.handins.plain import manifest_of, sort_plain
-from dlcvgrade.handins.systems import Note, Sorted, sort_canvas, sort_gradescope, sort_moodle
+from dlcvgrade.handins.systems import HandIn, Note, Sorted, sort_canvas, sort_gradescope, sort_moodle
 from dlcvgrade.problems import CourseProblems, Problem
 from dlcvgrade.results.plain import plain
 from dlcvgrade.results.roster import Roster
@@ -49,27 +49,58 @@ class Taken:
     written: int = 0
 
 
-def _read(download: Path, system: str, scratch: Scratch) -> tuple[list[Entry], list[str]]:
+_SORTERS: Mapping[str, Callable[[Sequence[Entry]], Sorted]] = {
+    "canvas": sort_canvas,
+    "moodle": sort_moodle,
+    "gradescope": sort_gradescope,
+}
+
+
+def _list(download: Path, scratch: Scratch | None) -> tuple[list[Entry], list[str]]:
     shown = plain(str(download))
     if download.is_dir():
         return list_folder(download)
     if not download.is_file():
         raise CourseProblems([Problem(shown, "does not exist; expected a folder or a zip")])
-    if system == "plain" and manifest_of(download, scratch, download_budget()):
-        return [Entry(PurePosixPath(download.name), download)], []
     try:
-        entries, problems = unpack(download, scratch, download_budget())
+        return unpack(download, scratch, download_budget())
     except Refused as error:
         raise CourseProblems([Problem(shown, f"{error}; expected a folder or a zip")]) from None
-    if system == "plain" and {entry.name.parts[0] for entry in entries} == {download.stem}:
+
+
+def _read_plain(download: Path, scratch: Scratch) -> tuple[list[Entry], list[str]]:
+    if download.is_file() and manifest_of(download, scratch, download_budget()):
+        return [Entry(PurePosixPath(download.name), download)], []
+    entries, problems = _list(download, scratch)
+    if download.is_file() and {entry.name.parts[0] for entry in entries} == {download.stem}:
         entries = [Entry(entry.name.relative_to(download.stem), entry.file) for entry in entries]
     return entries, problems
 
 
-def _sort(entries: list[Entry], system: str, wanted: Wanted, scratch: Scratch) -> Sorted:
-    if system == "plain":
-        return sort_plain(entries, wanted.stage, scratch)
-    return {"canvas": sort_canvas, "moodle": sort_moodle, "gradescope": sort_gradescope}[system](entries)
+def _require_handins(found: Sorted, problems: Sequence[str], download: Path, system: str) -> None:
+    if not found.handins:
+        why = "; ".join([*problems, *found.strays][:3]) or "it is empty"
+        raise CourseProblems([Problem(plain(str(download)), f"holds no hand-in as {system} names them: {plain(why)}")])
+
+
+def people_of(download: Path, system: str, roster: Roster | None) -> dict[str, HandIn]:
+    """Return who is in a download, as the import of it called them; only the names of files are read.
+
+    Args:
+        download: A folder or a zip; not modified.
+        system: ``canvas`` or ``moodle``.
+        roster: The class as the platform exports it, if the import had one.
+
+    Returns:
+        Student's id to hand-in, sorted.
+
+    Raises:
+        CourseProblems: If the download cannot be read, or holds no hand-in.
+    """
+    entries, problems = _list(download, None)
+    found = _SORTERS[system](entries)
+    _require_handins(found, problems, download, system)
+    return by_student(found.handins, roster, system)
 
 
 def take_in(
@@ -101,11 +132,13 @@ def take_in(
     (workspace / "contents").mkdir()
     (workspace / "staging").mkdir()
     scratch = Scratch(workspace / "contents")
-    entries, problems = _read(download, system, scratch)
-    found = _sort(entries, system, wanted, scratch)
-    if not found.handins:
-        why = "; ".join([*problems, *found.strays][:3]) or "it is empty"
-        raise CourseProblems([Problem(plain(str(download)), f"holds no hand-in as {system} names them: {plain(why)}")])
+    if system == "plain":
+        entries, problems = _read_plain(download, scratch)
+        found = sort_plain(entries, wanted.stage, scratch)
+    else:
+        entries, problems = _list(download, scratch)
+        found = _SORTERS[system](entries)
+    _require_handins(found, problems, download, system)
     taken = Taken(strays=[*problems, *found.strays])
     shelf = Shelf(out, wanted.stage.name, is_replacing=is_replacing, is_trial=is_trial)
     students = by_student(found.handins, roster, system)

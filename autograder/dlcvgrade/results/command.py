@@ -53,6 +53,17 @@ def export_command(
     roster: Annotated[
         Path | None, typer.Option("--roster", help="Canvas' or Moodle's own export, to find students in.")
     ] = None,
+    download: Annotated[
+        Path | None,
+        typer.Option(
+            "--download",
+            help="Canvas' or Moodle's submissions that were imported: write a zip of feedback pages for them.",
+            metavar="FOLDER|ZIP",
+        ),
+    ] = None,
+    pages: Annotated[
+        Path | None, typer.Option("--pages", help="With --download: the folder that `feedback --out` wrote.")
+    ] = None,
 ) -> None:
     """Write results as another system reads them. Exit code 2: someone was left out; the rest is written."""
     from dlcvgrade.results.exporters import TABLES, gradescope_files, one_per_student, with_people
@@ -60,6 +71,9 @@ def export_command(
     from dlcvgrade.results.roster import read_roster
     from dlcvgrade.results.writing import write_file, write_files
 
+    if download is not None or pages is not None:
+        _export_pages(results, system, out, roster, download, pages)
+        return
     people = None if roster is None else read_roster(roster, system.value)
     found, problems = read_results(results)
     if system is System.GRADESCOPE:
@@ -76,3 +90,32 @@ def export_command(
     empty = f", {undecided} of them undecided, with empty points" if undecided else ""
     students = "student" if len(entries) == 1 else "students"
     _finish(f"{len(entries)} {students} in {out}{empty}", problems)
+
+
+def _export_pages(
+    results: Path, system: System, out: Path, roster: Path | None, download: Path | None, pages: Path | None
+) -> None:
+    """Write the zip of feedback pages that Canvas or Moodle hands to the students."""
+    from dlcvgrade.handins.taking import people_of
+    from dlcvgrade.results.exporters import one_per_student
+    from dlcvgrade.results.reading import read_results
+    from dlcvgrade.results.returning import NOTES, pages_to_return, require_takes_pages
+    from dlcvgrade.results.roster import read_roster
+    from dlcvgrade.results.writing import write_zip
+
+    require_takes_pages(system.value)
+    if download is None or pages is None:
+        given, missing = ("--pages", "--download") if download is None else ("--download", "--pages")
+        raise CourseProblems([Problem(given, f"is given without {missing}; expected both")])
+    people = None if roster is None else read_roster(roster, system.value)
+    found, problems = read_results(results)
+    unique, shared = one_per_student(found)
+    handins = people_of(download, system.value, people)
+    told = {result.student for result in found} - {result.student for result in unique}
+    files, left_out = pages_to_return(unique, told, handins, pages, system.value, download)
+    problems += [*shared, *left_out]
+    if not files:
+        raise CourseProblems(problems)
+    write_zip(out, files)
+    count = f"{len(files)} {'page' if len(files) == 1 else 'pages'}"
+    _finish(f"{count} in {out}{NOTES.get(system.value, '')}", problems)

@@ -30,6 +30,11 @@ def feedback_page(result: Result) -> str:
     )
 
 
+def page_path(result: Result) -> str:
+    """Return where a student's page lies below the folder of all pages."""
+    return f"{STUDENTS}/{file_name(result.student, result.key)}.html"
+
+
 def write_feedback(results: Iterable[Result], problems: Iterable[Problem], out: Path) -> int:
     """Write ``students/NAME.html`` for each result and the class report as ``index.html``; return how many pages.
 
@@ -42,7 +47,7 @@ def write_feedback(results: Iterable[Result], problems: Iterable[Problem], out: 
         CourseProblems: If ``out`` is a file; then nothing is written.
     """
     results = list(results)
-    links = {result.key: f"{STUDENTS}/{file_name(result.student, result.key)}.html" for result in results}
+    links = {result.key: page_path(result) for result in results}
     files = {links[result.key]: feedback_page(result) for result in results}
     files["index.html"] = class_report_page(results, list(problems), links)
     write_files(out, files)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -58,12 +60,38 @@ def write_file(path: Path, text: str) -> None:
     Raises:
         CourseProblems: If there is a folder of this name.
     """
+    _write(path, text.encode())
+
+
+def write_zip(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write a new zip in one step; the same files make the same zip.
+
+    Args:
+        path: Where nothing is yet.
+        files: Name to contents.
+
+    Raises:
+        CourseProblems: If there is something of this name.
+    """
+    if path.exists() and not path.is_dir():
+        raise CourseProblems([Problem(plain(str(path)), "is there already; expected the name of a new file")])
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in sorted(files.items()):
+            info = zipfile.ZipInfo(name)  # of 1980-01-01
+            info.create_system = 3  # as on Unix, wherever it is made
+            info.external_attr = 0o100644 << 16
+            archive.writestr(info, content, zipfile.ZIP_DEFLATED)
+    _write(path, buffer.getvalue())
+
+
+def _write(path: Path, content: bytes) -> None:
     if path.is_dir():
         raise CourseProblems([Problem(plain(str(path)), "is a folder; expected a file to write to")])
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8", newline="")
+        partial.write_bytes(content)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

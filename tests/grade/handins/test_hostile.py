@@ -162,3 +162,10 @@ def test_limits_are_those_that_the_guide_names():
     student, whole = archives.student_budget(), archives.download_budget()
     assert (student.size, student.members, archives.MAX_RATIO, archives.MAX_DEPTH) == (256 << 20, 20_000, 200, 3)
     assert whole.size == 32 << 30
+
+
+def test_flat_name_that_holds_another_number_stays_with_whoever_handed_it_in(take, submitted, notebook):
+    eve = "Eve_501_assignsubmission_file_x_502_assignsubmission_file_knn.ipynb"
+    take({eve: notebook("eve"), "Ada_502_assignsubmission_file_knn.ipynb": notebook("ada")}, "moodle")
+    assert submitted()["Ada/a1/knn.ipynb"] == notebook("ada")
+    assert submitted()["Eve/a1/knn.ipynb"] == notebook("eve")
