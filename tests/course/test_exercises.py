@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from dlcvgrade.cells import read_cells
 from dlcvgrade.course import read_course
 from dlcvgrade.mutant_examination import examine
 from dlcvgrade.mutant_report import Gates, missed_gates
 from dlcvgrade.mutant_subjects import Subject, subjects
 from dlcvgrade.mutant_trials import check_trial
-from dlcvkit.checking import SavedAnswer, check_functions, exercises_of, stages
+from dlcvkit.checking import ComparedExercise, SavedAnswer, check_functions, exercises_of, stages
+from dlcvkit.checking.exercise import compare_tree
 
 ROOT = Path(__file__).parents[2]
 IDS = [exercise for stage in stages() for exercise in exercises_of(stage)]
@@ -109,3 +112,29 @@ def test_all_gates_are_met(exercise):
     checked = examine(subject_of(exercise), jobs=2)
     assert isinstance(subject_of(exercise).exercise, SavedAnswer) or checked.automatic
     assert missed_gates([checked], Gates()) == []
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_exercises_come_in_the_order_of_their_notebooks(stage):
+    listed: dict[str, list[str]] = {}
+    for name, exercise in exercises_of(stage).items():
+        listed.setdefault(exercise.notebook, []).append(name)
+    for notebook, names in listed.items():
+        source = ROOT / "solutions" / stage / f"{notebook}.py"
+        cells, _ = read_cells(source.read_text(encoding="utf-8"), source.name)
+        assert names == [cell.metadata["check"] for cell in cells if "check" in cell.metadata], f"{stage}/{notebook}"
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_references_do_not_disturb_each_other_in_threads(stage):
+    exercises = [each for each in exercises_of(stage).values() if isinstance(each, ComparedExercise)]
+
+    def expected(exercise):
+        return [exercise.expect(exercise.reference, case.build(seed)) for seed in range(2) for case in exercise.cases]
+
+    for exercise in exercises:
+        alone = expected(exercise)
+        with ThreadPoolExecutor(4) as pool:
+            for together in pool.map(expected, [exercise] * 4):
+                finding, _ = compare_tree(exercise.id, together, alone, None)
+                assert finding is None, f"{exercise.id}: {finding}"

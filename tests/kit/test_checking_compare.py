@@ -183,3 +183,21 @@ def test_containers_of_another_form_are_structure_findings(got):
 
 def test_longer_inner_lists_do_not_pass():
     assert compare_tree("t", {1: [0.5, 0.7]}, {1: [0.5]}, None)[0] is not None
+
+
+@pytest.mark.parametrize(("dtype", "passes"), [(torch.float32, True), (torch.float64, False)])
+def test_what_cancels_to_little_may_be_off_by_the_rounding_of_its_neighbours_in_float32_alone(dtype, passes):
+    expected = {"w": torch.tensor([3.0, -2.0], dtype=dtype), "b": torch.tensor([1e-4], dtype=dtype)}
+    got = {"w": expected["w"], "b": expected["b"] + 2e-7}
+    assert (compare_tree("gradients", got, expected, None)[0] is None) is passes
+
+
+def test_more_than_the_rounding_of_its_neighbours_does_not_pass():
+    expected = {"w": torch.tensor([3.0, -2.0]), "b": torch.tensor([1e-4])}
+    for wrong in (torch.tensor([1.1e-4]), torch.tensor([0.0])):
+        found, _ = compare_tree("gradients", {**expected, "b": wrong}, expected, None)
+        assert found is not None and found.kind is Kind.VALUE
+
+
+def test_a_quantity_of_its_own_has_no_neighbours():
+    assert kind(torch.tensor([1.002e-4]), torch.tensor([1e-4])) is Kind.VALUE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -14,6 +15,9 @@ from dlcvkit.checking.values import as_tensor, dtype_text, is_number, kind_of, s
 
 ABSOLUTE_FLOOR = 1e-8
 """Differences up to this size never fail."""
+
+FLOAT32_ROUNDING = 1e-6
+"""Share of the largest number of a quantity, such as all gradients of a net, that float32 may add to each."""
 
 ZERO = 1e-12
 """An expected quantity no larger than this counts as zero."""
@@ -50,14 +54,31 @@ def is_close(got: Tensor, expected: Tensor, tolerance: float) -> bool:
     return not is_all_zero_by_mistake(got, expected) and bool((_wrong_entries(got, expected, tolerance) == 0).all())
 
 
-def is_all_zero_by_mistake(got: Tensor, expected: Tensor) -> bool:
-    """Return whether ``got`` is zero everywhere though ``expected`` is not."""
-    return bool((got == 0).all()) and bool((expected.double().abs() > ZERO).any())
+def is_all_zero_by_mistake(got: Tensor, expected: Tensor, floor: float = 0.0) -> bool:
+    """Return whether ``got`` is zero everywhere though ``expected`` is not, to within ``floor``."""
+    return bool((got == 0).all()) and bool((expected.double().abs() > max(ZERO, floor)).any())
 
 
-def _wrong_entries(got: Tensor, expected: Tensor, tolerance: float) -> Tensor:
+def rounding_floor(expected: Iterable[Tensor]) -> float:
+    """Return what rounding may add to each of some tensors that were computed together.
+
+    A gradient may be a sum of large terms that cancel: what is left of it in float32 is no more exact than the terms.
+
+    Args:
+        expected: Tensors of any dtype and shape.
+
+    Returns:
+        ``FLOAT32_ROUNDING`` times the largest finite entry if one of them is float32, else 0.
+    """
+    floats = [tensor.detach() for tensor in expected if tensor.is_floating_point() and tensor.numel()]
+    if all(tensor.dtype != torch.float32 for tensor in floats):
+        return 0.0
+    return FLOAT32_ROUNDING * max(float(tensor.nan_to_num(0, 0, 0).abs().max()) for tensor in floats)
+
+
+def _wrong_entries(got: Tensor, expected: Tensor, tolerance: float, floor: float = 0.0) -> Tensor:
     error = scaled_error(got, expected)
-    near = (got.double() - expected.double()).abs() <= ABSOLUTE_FLOOR
+    near = (got.double() - expected.double()).abs() <= max(ABSOLUTE_FLOOR, floor)
     return (error > tolerance) & ~near
 
 
@@ -69,7 +90,9 @@ def tolerance_for(got: Tensor, expected: Tensor, requested: float | None = None)
     return max(by_dtype, requested or 0.0)
 
 
-def compare_leaf(where: str, got: Any, expected: Any, tolerance: float | None = None) -> tuple[Finding | None, float]:
+def compare_leaf(
+    where: str, got: Any, expected: Any, tolerance: float | None = None, floor: float = 0.0
+) -> tuple[Finding | None, float]:
     """Compare one tensor, number or string with what is expected.
 
     Args:
@@ -77,6 +100,7 @@ def compare_leaf(where: str, got: Any, expected: Any, tolerance: float | None = 
         got: The answer, of any type.
         expected: A tensor, number, string or None.
         tolerance: Allowed scaled error; None takes the one for the dtype.
+        floor: Differences up to this size do not fail either; see ``rounding_floor``.
 
     Returns:
         The first finding in the order structure, dtype, shape, device, finite, values (or None), and the largest
@@ -109,7 +133,7 @@ def compare_leaf(where: str, got: Any, expected: Any, tolerance: float | None = 
         text = messages.WRONG_DEVICE.format(got=have.device.type, expected=want.device.type)
         return Finding(Kind.DEVICE, text, hint=messages.HOMELESS_HINT), math.inf
     have, want = have.cpu(), want.cpu()
-    return _compare_values(where, have, want, tolerance_for(have, want, tolerance))
+    return _compare_values(where, have, want, tolerance_for(have, want, tolerance), floor)
 
 
 def _dtype_fits(got: Tensor, expected: Tensor, *, is_plain: bool) -> bool:
@@ -123,7 +147,9 @@ def _dtype_fits(got: Tensor, expected: Tensor, *, is_plain: bool) -> bool:
     return not got.is_floating_point() and not got.is_complex()
 
 
-def _compare_values(where: str, got: Tensor, expected: Tensor, tolerance: float) -> tuple[Finding | None, float]:
+def _compare_values(
+    where: str, got: Tensor, expected: Tensor, tolerance: float, floor: float
+) -> tuple[Finding | None, float]:
     if got.numel() == 0:
         return None, 0.0
     bad = ~got.isfinite() & expected.isfinite() if got.is_floating_point() else torch.zeros_like(got, dtype=torch.bool)
@@ -132,7 +158,7 @@ def _compare_values(where: str, got: Tensor, expected: Tensor, tolerance: float)
         text = messages.NOT_FINITE.format(what=what, count=int(bad.sum()), total=got.numel())
         return Finding(Kind.NOT_FINITE, text, first=_first(where, got, expected, bad)), math.inf
     error = float(scaled_error(got, expected).max())
-    if is_all_zero_by_mistake(got, expected):
+    if is_all_zero_by_mistake(got, expected, floor):
         return Finding(
             Kind.VALUE,
             messages.ALL_ZERO,
@@ -140,7 +166,7 @@ def _compare_values(where: str, got: Tensor, expected: Tensor, tolerance: float)
             first=_first(where, got, expected, got != expected),
             error=error,
         ), error
-    wrong = _wrong_entries(got, expected, tolerance)
+    wrong = _wrong_entries(got, expected, tolerance, floor)
     if not bool(wrong.any()):
         return None, error
     text = messages.DIFFERS.format(count=int(wrong.sum()), total=wrong.numel())

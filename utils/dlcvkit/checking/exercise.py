@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dlcvkit.checking import messages
 from dlcvkit.checking.cases import Case
-from dlcvkit.checking.compare import compare_leaf
+from dlcvkit.checking.compare import compare_leaf, rounding_floor
 from dlcvkit.checking.diagnose import diagnose
 from dlcvkit.checking.findings import Finding, Kind
 from dlcvkit.checking.interrupted import Interrupted
@@ -215,21 +215,32 @@ def _without_nan(got: Any, variant: Any) -> tuple[Any, Any]:
     return got.masked_fill(both, 0), variant.masked_fill(both.to(variant.device), 0)
 
 
-def compare_tree(where: str, got: Any, expected: Any, tolerance: float | None) -> tuple[Finding | None, float]:
-    """Compare nested dicts and lists leaf by leaf; see ``compare_leaf``."""
+def compare_tree(
+    where: str, got: Any, expected: Any, tolerance: float | None, floor: float | None = None
+) -> tuple[Finding | None, float]:
+    """Compare nested dicts and lists leaf by leaf; see ``compare_leaf``. None as the floor takes that of all leaves."""
     if isinstance(expected, dict | list | tuple):
+        floor = rounding_floor(_tensors_in(expected)) if floor is None else floor
         finding = _container_finding(got, expected)
         if finding is not None:
             return finding, float("inf")
         worst = 0.0
         for key in expected if isinstance(expected, dict) else range(len(expected)):
             place = f"{where}[{key!r}]"
-            finding, error = compare_tree(place, got[key], expected[key], tolerance)
+            finding, error = compare_tree(place, got[key], expected[key], tolerance, floor)
             worst = max(worst, error)
             if finding is not None:
                 return (finding if finding.first else replace(finding, first=place)), worst
         return None, worst
-    return compare_leaf(where, got, expected, tolerance)
+    return compare_leaf(where, got, expected, tolerance, floor or 0.0)
+
+
+def _tensors_in(tree: Any) -> Iterator[Tensor]:
+    if isinstance(tree, dict | list | tuple):
+        for leaf in tree.values() if isinstance(tree, dict) else tree:
+            yield from _tensors_in(leaf)
+    elif isinstance(tree, Tensor):
+        yield tree
 
 
 def _wrong_leaf(got: Any, expected: dict[str, Any], name: str, tolerance: float | None) -> tuple[Any, dict[str, Any]]:

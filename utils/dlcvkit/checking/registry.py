@@ -21,7 +21,7 @@ class UnknownExercise(KeyError):
 
 @cache
 def exercises_of(stage: str) -> Mapping[str, Exercise]:
-    """Return id to exercise for one stage, notebook by notebook, in the order of definition.
+    """Return id to exercise for one stage, notebook by notebook, in the order of ``__all__``, else of definition.
 
     Args:
         stage: ``a1`` … ``a4``.
@@ -36,7 +36,8 @@ def exercises_of(stage: str) -> Mapping[str, Exercise]:
     found: dict[str, Exercise] = {}
     for info in pkgutil.iter_modules(package.__path__):
         module = importlib.import_module(f"{package.__name__}.{info.name}")
-        for name, value in vars(module).items():
+        for name in getattr(module, "__all__", vars(module)):
+            value = getattr(module, name)
             if isinstance(value, Exercise):
                 found[f"{stage}/{name}"] = replace(value, id=f"{stage}/{name}", notebook=info.name)
     return found

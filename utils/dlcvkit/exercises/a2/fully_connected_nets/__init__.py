@@ -7,12 +7,12 @@ from dlcvkit.exercises.a2.fully_connected_nets.pictures import cutout, mixup
 from dlcvkit.exercises.a2.fully_connected_nets.voting import early_stopping, ensemble_predict
 
 __all__ = [
-    "build_params",
-    "cutout",
     "dropout",
-    "early_stopping",
-    "ensemble_predict",
+    "build_params",
     "fully_connected_net",
     "max_norm_",
+    "cutout",
     "mixup",
+    "early_stopping",
+    "ensemble_predict",
 ]

@@ -4,4 +4,11 @@ from dlcvkit.exercises.a2.two_layer_net.layers import affine, relu
 from dlcvkit.exercises.a2.two_layer_net.losses import softmax_loss, svm_loss
 from dlcvkit.exercises.a2.two_layer_net.net import initialize_weights, two_layer_net
 
-__all__ = ["affine", "initialize_weights", "relu", "softmax_loss", "svm_loss", "two_layer_net"]
+__all__ = [
+    "affine",
+    "relu",
+    "softmax_loss",
+    "svm_loss",
+    "initialize_weights",
+    "two_layer_net",
+]

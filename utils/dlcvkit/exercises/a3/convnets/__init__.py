@@ -7,10 +7,10 @@ from dlcvkit.exercises.a3.convnets.shallow import three_layer_convnet
 from dlcvkit.exercises.a3.convnets.weights import kaiming_weights
 
 __all__ = [
-    "augment",
     "conv_relu_pool",
-    "deep_convnet",
     "kaiming_weights",
-    "stretch_to_images",
     "three_layer_convnet",
+    "stretch_to_images",
+    "deep_convnet",
+    "augment",
 ]

@@ -9,14 +9,14 @@ from dlcvkit.exercises.a3.convolution.reach import receptive_field
 from dlcvkit.exercises.a3.convolution.table import conv_cost
 
 __all__ = [
-    "adjoint_gap",
-    "col2im",
-    "conv_cost",
-    "conv_im2col",
-    "conv_naive",
     "conv_output_size",
-    "depthwise_separable",
+    "conv_naive",
     "im2col",
+    "col2im",
+    "adjoint_gap",
+    "conv_im2col",
     "pointwise_conv",
+    "depthwise_separable",
     "receptive_field",
+    "conv_cost",
 ]

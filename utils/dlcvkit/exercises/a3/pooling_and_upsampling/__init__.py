@@ -10,14 +10,14 @@ from dlcvkit.exercises.a3.pooling_and_upsampling.upsampling import bilinear_upsa
 from dlcvkit.exercises.a3.pooling_and_upsampling.windows import fc_to_conv
 
 __all__ = [
-    "avg_pool",
-    "bilinear_upsample",
-    "conv_adjoint",
-    "conv_matrix",
-    "conv_transpose",
-    "fc_to_conv",
     "max_pool",
+    "avg_pool",
     "max_pool_switches",
     "max_unpool",
+    "conv_matrix",
+    "conv_transpose",
     "output_pad",
+    "conv_adjoint",
+    "bilinear_upsample",
+    "fc_to_conv",
 ]

@@ -19,18 +19,18 @@ kl_divergence = vae.kl_divergence
 vae_loss = vae.vae_loss
 
 __all__ = [
-    "alternating_gradient",
+    "sample_noise",
     "bce_with_logits",
-    "dc_discriminator",
-    "dc_generator",
-    "discriminator",
     "discriminator_loss",
-    "generator",
     "generator_loss",
-    "kl_divergence",
+    "alternating_gradient",
+    "discriminator",
+    "generator",
     "ls_discriminator_loss",
     "ls_generator_loss",
+    "dc_discriminator",
+    "dc_generator",
+    "kl_divergence",
     "reparametrize",
-    "sample_noise",
     "vae_loss",
 ]

@@ -8,12 +8,12 @@ from dlcvkit.exercises.a4.image_captioning.searching import beam_search
 from dlcvkit.exercises.a4.image_captioning.words import build_vocabulary, decode_captions, encode_captions
 
 __all__ = [
-    "attention_lstm",
-    "beam_search",
     "build_vocabulary",
-    "captioner",
-    "captioning_rnn",
+    "encode_captions",
     "decode_captions",
     "dot_product_attention",
-    "encode_captions",
+    "attention_lstm",
+    "captioning_rnn",
+    "captioner",
+    "beam_search",
 ]

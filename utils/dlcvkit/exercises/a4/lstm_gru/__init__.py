@@ -6,13 +6,13 @@ from dlcvkit.exercises.a4.lstm_gru.lstm import lstm, lstm_step
 from dlcvkit.exercises.a4.lstm_gru.memory import lstm_traces, memory_kept, open_forget_gate
 
 __all__ = [
-    "count_recurrent_parameters",
-    "from_torch_lstm",
-    "gru",
-    "gru_step",
-    "lstm",
     "lstm_step",
+    "lstm",
+    "from_torch_lstm",
     "lstm_traces",
     "memory_kept",
     "open_forget_gate",
+    "gru_step",
+    "gru",
+    "count_recurrent_parameters",
 ]

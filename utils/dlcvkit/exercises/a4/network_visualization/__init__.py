@@ -7,12 +7,12 @@ from dlcvkit.exercises.a4.network_visualization.inversion import invert_features
 from dlcvkit.exercises.a4.network_visualization.occlusion import occlusion_map
 
 __all__ = [
-    "class_visualization_step",
-    "deepdream_step",
-    "fooling_image",
-    "guided_backprop",
-    "invert_features",
-    "occlusion_map",
-    "saliency_map",
     "score_gradient",
+    "saliency_map",
+    "fooling_image",
+    "occlusion_map",
+    "guided_backprop",
+    "class_visualization_step",
+    "invert_features",
+    "deepdream_step",
 ]

@@ -9,14 +9,14 @@ from dlcvkit.exercises.a4.rnn.texts import truncated_bptt_chunks
 from dlcvkit.exercises.a4.rnn.words import temporal_affine, word_embedding
 
 __all__ = [
-    "clip_grad_norm",
-    "language_model_loss",
-    "rnn_sequence",
     "rnn_step",
-    "sample",
-    "sampling_probabilities",
+    "rnn_sequence",
+    "word_embedding",
     "temporal_affine",
     "temporal_softmax_loss",
+    "clip_grad_norm",
     "truncated_bptt_chunks",
-    "word_embedding",
+    "language_model_loss",
+    "sampling_probabilities",
+    "sample",
 ]

@@ -6,12 +6,12 @@ from dlcvkit.exercises.a4.style_transfer.style import style_loss, style_mix
 from dlcvkit.exercises.a4.style_transfer.transform import conditional_instance_norm, upsample_conv
 
 __all__ = [
-    "conditional_instance_norm",
     "content_loss",
     "gram_matrix",
-    "guided_gram_matrix",
     "style_loss",
-    "style_mix",
     "tv_loss",
+    "guided_gram_matrix",
+    "style_mix",
+    "conditional_instance_norm",
     "upsample_conv",
 ]

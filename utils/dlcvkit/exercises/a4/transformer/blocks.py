@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from torch import nn
 from torch.func import functional_call
 
@@ -16,6 +14,7 @@ from dlcvkit.exercises.a4.transformer.pieces import (
     as_torch,
     attention_params,
     feed_forward_params,
+    kept_by_each_thread,
     norm,
     norm_weights,
     plain_answers,
@@ -65,14 +64,14 @@ def _shared_for_torch(weights):
     return renamed | {key: value for key, value in weights.items() if key.startswith("norm")}
 
 
-@cache
+@kept_by_each_thread
 def _hollow_encoder(D, heads, hidden):
     layer = nn.TransformerEncoderLayer(D, heads, hidden, 0.0, batch_first=True, norm_first=True, device="meta")
     layer.self_attn = SafeAttention(D, heads, batch_first=True, device="meta")
     return layer
 
 
-@cache
+@kept_by_each_thread
 def _hollow_decoder(D, heads, hidden):
     layer = nn.TransformerDecoderLayer(D, heads, hidden, 0.0, batch_first=True, norm_first=True, device="meta")
     layer.self_attn = SafeAttention(D, heads, batch_first=True, device="meta")

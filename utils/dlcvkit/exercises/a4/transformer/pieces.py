@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+import threading
+from functools import wraps
 
 import torch
 from torch import nn
@@ -94,7 +95,24 @@ def torch_mask(mask, N, heads, S, T):
     return None if mask is None else ~mask.expand(N, heads, S, T).flatten(0, 1)
 
 
-@cache
+def kept_by_each_thread(make):
+    """Keep what ``make`` returns for some sizes, for each thread by itself.
+
+    ``functional_call`` puts weights into a layer while it runs, and the judge compares several submissions at once.
+    """
+    own = threading.local()
+
+    @wraps(make)
+    def find(*sizes):
+        layers = own.__dict__
+        if str(sizes) not in layers:
+            layers[str(sizes)] = make(*sizes)
+        return layers[str(sizes)]
+
+    return find
+
+
+@kept_by_each_thread
 def hollow_attention(D, heads):
     """Return torch's multi-head attention without numbers, to be called with ours; drawing some would take time."""
     return SafeAttention(D, heads, batch_first=True, device="meta")
