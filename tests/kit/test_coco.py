@@ -92,7 +92,7 @@ def test_what_is_missing_is_named_with_the_command_that_fetches_it(tmp_path):
     for picture in (tmp_path / "coco/val2017").iterdir():
         picture.unlink()
     (tmp_path / "coco/val2017").rmdir()
-    with pytest.raises(MissingDataError, match=r"val2017; get it with \./data_download\.sh coco-val"):
+    with pytest.raises(MissingDataError, match=r"val2017; get them with \./data_download\.sh coco-val"):
         load_coco(dest=tmp_path)
 
 
@@ -111,6 +111,8 @@ def test_what_is_missing_is_named_with_the_command_that_fetches_it(tmp_path):
         (broken(lambda c: c["images"][1].update(id=100)), "two images with the id 100"),
         (broken(lambda c: c["images"][1].update(id=True)), "'id' is not a whole number"),
         (broken(lambda c: c["images"][1].update(file_name="../a.jpg")), r"names '\.\./a\.jpg'"),
+        (broken(lambda c: c["images"][1].update(file_name="")), r"names ''"),
+        (broken(lambda c: c["images"][1].update(file_name="a\nb.jpg")), r"names 'a\\nb\.jpg'"),
         (broken(lambda c: c["images"][1].update(file_name="..")), r"names '\.\.'"),
         (broken(lambda c: c["annotations"][1].pop("caption")), "'caption' is not text"),
         (broken(lambda c: c["annotations"][1].update(image_id=5)), "a caption for image 5"),

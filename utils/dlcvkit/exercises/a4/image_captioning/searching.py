@@ -9,7 +9,7 @@ from dlcvkit.checking import Case, Function, Mistake, drawn, given
 _MOST = 500
 
 
-def _search(beam_search, table, start, end, beam, max_length):
+def _find_words(beam_search, table, start, end, beam, max_length):
     def step(state, tokens):
         before, count = state
         return table[count % len(table), before, tokens], (tokens, count + 1)
@@ -118,7 +118,7 @@ def search_case(name, V, beam, max_length, *, P=3, end=2, start=1, spread=1.5, l
 beam_search = Function(
     functions=("beam_search",),
     reference=_found,
-    call=_search,
+    call=_find_words,
     cases=[
         search_case("a beam of 1 is greedy", 5, 1, 6),
         search_case("a beam of 3", 6, 3, 5, spread=1.0),
