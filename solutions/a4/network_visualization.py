@@ -74,7 +74,7 @@ def photographs(size):
     return torch.stack(pictures)
 
 
-def test_images(net, data, classes):
+def images_named_right(net, data, classes):
     """Return for each class the first test image that the net gets right, shape (len(classes), 3, 32, 32)."""
     is_right = net(data.x_test).argmax(dim=1) == data.y_test
     return torch.stack([data.x_test[is_right & (data.y_test == label)][0] for label in classes])
@@ -91,7 +91,7 @@ net = load_frozen()
 is_large = net.image_size > 100
 data = load_images("cifar10", n_train=10, n_val=10)
 if data.name == "cifar10" and not is_large:
-    pictures = test_images(net, data, [1, 3, 4, 6, 7, 8])
+    pictures = images_named_right(net, data, [1, 3, 4, 6, 7, 8])
 else:
     pictures = photographs(net.image_size)
 said, words = answers(pictures)

@@ -4,38 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from dlcvkit.checking import AUTOGRAD, TORCH_LAYERS, TORCH_OPTIM, Case, Function, Mistake, given, normal
+from dlcvkit.checking import AUTOGRAD, TORCH_LAYERS, TORCH_OPTIM, Case, Function, given, normal
+from dlcvkit.exercises.a2.optimizers import directions
 
 
 def _clip(grads, max_norm):
-    """What torch does; where it would multiply infinity by 0, zeros."""
-    parameters = {name: torch.zeros_like(gradient, requires_grad=True) for name, gradient in grads.items()}
-    for name, parameter in parameters.items():
-        parameter.grad = grads[name].clone()
-    norm = torch.nn.utils.clip_grad_norm_(parameters.values(), max_norm)
-    clipped = {name: parameter.grad for name, parameter in parameters.items()}
+    """Clipping as in stage a2; where it would multiply infinity by 0, zeros."""
+    clipped, norm = directions.clip_grad_norm.reference(grads, max_norm)
     if not norm.isfinite():
         clipped = {name: torch.zeros_like(gradient) for name, gradient in clipped.items()}
     return clipped, norm
-
-
-def _length(grads):
-    return torch.stack([gradient.norm() for gradient in grads.values()]).norm()
-
-
-def _spoilt(norm=_length, scale=lambda norm, limit: (limit / norm).clamp(max=1.0), told=lambda norm, limit: norm):
-    """Clipping with a mistake in the norm, in the factor or in the norm that is told."""
-
-    def variant(grads, max_norm):
-        total = norm(grads)
-        return {name: gradient * scale(total, max_norm) for name, gradient in grads.items()}, told(total, max_norm)
-
-    return variant
-
-
-def _each(grads, max_norm):
-    clipped = {name: gradient * (max_norm / gradient.norm()).clamp(max=1.0) for name, gradient in grads.items()}
-    return clipped, _length(grads)
 
 
 def rnn_gradients(std=1.0):
@@ -59,49 +37,5 @@ clip_grad_norm = Function(
     ],
     points={"clipped": 2, "norm": 1},
     forbidden=TORCH_LAYERS | AUTOGRAD | TORCH_OPTIM,
-    mistakes=[
-        Mistake(
-            "clips every tensor by itself",
-            _each,
-            hint="one norm over all tensors together and one factor for all, so that the direction stays",
-        ),
-        Mistake(
-            "divides by the square of the norm",
-            _spoilt(scale=lambda norm, limit: (limit / norm.square()).clamp(max=1.0)),
-            hint="look at whether a root was taken before the division",
-        ),
-        Mistake(
-            "compares the square of the norm",
-            _spoilt(scale=lambda norm, limit: limit / norm if norm**2 > limit else torch.ones_like(norm)),
-            hint="look at whether a root was taken before the comparison",
-        ),
-        Mistake(
-            "returns the square of the norm",
-            _spoilt(norm=lambda grads: _length(grads).square()),
-            hint="the norm is the root of the sum of all squares",
-        ),
-        Mistake(
-            "clips every entry by itself",
-            lambda grads, max_norm: (
-                {name: gradient.clamp(-max_norm, max_norm) for name, gradient in grads.items()},
-                _length(grads),
-            ),
-            hint="clipping by norm scales all entries by one factor, so that the direction stays",
-        ),
-        Mistake(
-            "scales small gradients up",
-            _spoilt(scale=lambda norm, limit: limit / norm),
-            hint="gradients whose norm is at most max_norm stay as they are",
-        ),
-        Mistake(
-            "adds up the norms of the tensors",
-            _spoilt(norm=lambda grads: torch.stack([gradient.norm() for gradient in grads.values()]).sum()),
-            hint="as if all entries stood in one long vector: squares add up, norms do not",
-        ),
-        Mistake(
-            "returns the norm after clipping",
-            _spoilt(told=lambda norm, limit: norm.clamp(max=limit)),
-            hint="the norm from before is what one wants to watch in training",
-        ),
-    ],
+    mistakes=directions.clip_grad_norm.mistakes,
 )
