@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup demo test test-all test-browser test-postgres lint build check-generated docs lab data bench clean
+.PHONY: setup demo test test-all test-browser pictures test-postgres lint build check-generated docs lab data bench clean
 
 setup: $(READY)
 
@@ -34,6 +34,10 @@ test-all: setup
 
 test-browser: setup
 	@$(PY) -m pytest -m browser
+
+# The pictures of the README and the docs are what the browser saw.
+pictures: test-browser
+	@cp build/screenshots/check.png build/screenshots/formgrader.png docs/images/
 
 test-postgres: setup
 	@$(PY) -m pytest -m postgres

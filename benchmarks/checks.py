@@ -17,7 +17,7 @@ from statistics import median
 import torch
 
 from dlcvgrade.course import read_course
-from dlcvgrade.mutant_subjects import subjects
+from dlcvgrade.mutants.subjects import subjects
 from dlcvkit.checking import SavedAnswer, check_functions
 from dlcvkit.checking.run import one_thread
 

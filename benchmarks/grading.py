@@ -1,6 +1,6 @@
 """How fast the judge grades, against nbgrader's own execution and against what was promised; how much memory it takes.
 
-    python benchmarks/grading.py [--quick]
+    python benchmarks/grading.py [--quick] [--part classes|sizes|engines]...
 
 Everything is made in a temporary folder and measured there, in one run on one machine:
 
@@ -14,7 +14,8 @@ Everything is made in a temporary folder and measured there, in one run on one m
   sandbox, that is, all but the pages of torch's files;
 - two workers on a Dask cluster on this machine against `--jobs 2`.
 
---quick takes a few minutes: small classes, one solved submission for nbgrader, and demos at a tenth of their length.
+The three parts stand in this order; all are measured if none is named. --quick takes a few minutes: small classes, one
+solved submission for nbgrader, and demos at a tenth of their length.
 Exit code 0: every target is met; 1: one is missed.
 """
 
@@ -39,8 +40,8 @@ from rich.table import Table
 
 from dlcvgrade.build import Built, build, write_files
 from dlcvgrade.course import Course, read_course
-from dlcvgrade.demo import submit
-from dlcvgrade.demo_class import students_of
+from dlcvgrade.demo.course_loop import submit
+from dlcvgrade.demo.students import students_of
 from dlcvgrade.notebooks import notebook_bytes, read_notebook
 from dlcvgrade.release import write_release
 from dlcvgrade.session import demand, open_api
@@ -288,9 +289,10 @@ def cluster(folder: Path) -> Iterator[str]:
             process.wait()
 
 
-def compare_engines(course: Course, folder: Path, sizes: Sizes) -> Iterator[Row]:
+def compare_engines(course: Course, built: Built, folder: Path, sizes: Sizes) -> Iterator[Row]:
     """Yield what grading on a Dask cluster of this machine costs beyond local processes."""
-    home = folder / "with-demos"
+    home = folder / "engines"
+    make_class(course, built, home, sizes.students)
     ours, theirs = [], []
     with cluster(folder) as address:
         for _ in range(sizes.repeats):
@@ -311,6 +313,7 @@ class Sizes:
     many: int
 
 
+PARTS = {"classes": compare_classes, "sizes": compare_sizes, "engines": compare_engines}
 FULL = Sizes(students=30, repeats=3, stock=len(KINDS), few=100, many=1000)
 QUICK = Sizes(students=6, repeats=1, stock=1, few=20, many=60)
 
@@ -318,20 +321,20 @@ QUICK = Sizes(students=6, repeats=1, stock=1, few=20, many=60)
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small sizes, a few minutes")
-    sizes = QUICK if parser.parse_args().quick else FULL
+    parser.add_argument("--part", action="append", choices=PARTS, help="what to measure; everything if not given")
+    given = parser.parse_args()
+    sizes = QUICK if given.quick else FULL
     os.environ["DLCVKIT_FAST"] = str(int(sizes is QUICK))
     course = read_course(ROOT)
     built = build(course, stages=[STAGE])
     rows: list[Row] = []
     load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory(prefix="dlcv-benchmark-") as name:
-        folder = Path(name)
-        for part in (
-            compare_classes(course, built, folder, sizes),
-            compare_sizes(course, built, folder, sizes),
-            compare_engines(course, folder, sizes),
-        ):
-            for row in part:
+    with tempfile.TemporaryDirectory(prefix="dlcv-benchmark-") as temporary:
+        folder = Path(temporary)
+        for name, part in PARTS.items():
+            if given.part and name not in given.part:
+                continue
+            for row in part(course, built, folder, sizes):
                 rows.append(row)
                 print(f"{row.what}: {row.measured:.3g}{row.unit}", flush=True)
     console = Console() if Console().is_terminal else Console(width=150)

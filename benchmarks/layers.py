@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from dlcvgrade.mutant_subjects import SolvedNotebook
+from dlcvgrade.mutants.subjects import SolvedNotebook
 
 ROOT = Path(__file__).parents[1]
 MOST_TIMES_TORCH = 8

@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from dlcvgrade.attack_report import attack_report_command
+from dlcvgrade.attacks.command import attack_report_command
 from dlcvgrade.course import read_course
 from dlcvgrade.handins.command import import_command
-from dlcvgrade.init import init_command
+from dlcvgrade.init.command import init_command
 from dlcvgrade.judge.command import grade_command
 from dlcvgrade.judge.doctor import doctor_command
 from dlcvgrade.judge.replay import replay_command
-from dlcvgrade.mutants import mutants_command
+from dlcvgrade.mutants.command import mutants_command
 from dlcvgrade.problems import CourseProblems, NbgraderFailed
 from dlcvgrade.results.command import export_command, feedback_command
 from dlcvgrade.similarity.command import similarity_command
@@ -86,7 +86,7 @@ def demo_command(
     out: Annotated[Path | None, typer.Option("--out", help="Where to work; build/demo if not given.")] = None,
 ) -> None:
     """Run the whole course loop once: build, release, a small class, grades and feedback."""
-    from dlcvgrade.demo import run_demo
+    from dlcvgrade.demo.course_loop import run_demo
 
     course = read_course(root)
     chosen = [course.stage(name) for name in stages] if stages else course.stages[:1]

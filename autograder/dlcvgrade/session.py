@@ -9,9 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import nbgrader.api
 from nbgrader.apps.api import NbGraderAPI
 from nbgrader.coursedir import CourseDirectory
-from sqlalchemy.exc import SAWarning
+from sqlalchemy import inspect
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SAWarning, SQLAlchemyError
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
@@ -50,6 +53,31 @@ def _api(config: Config, root: Path) -> NbGraderAPI:
     config.Exchange.root = str(exchange)
     config.NbGraderAPI.log_level = logging.WARNING
     return NbGraderAPI(coursedir=CourseDirectory(config=config), config=config)
+
+
+def knows_stage(api: NbGraderAPI, stage: str) -> bool:
+    """Return whether a stage has been generated in the gradebook; none is created by asking.
+
+    Raises:
+        NbgraderFailed: If there is a gradebook and it cannot be read.
+    """
+    url = make_url(api.coursedir.db_url)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        return False
+    engine = nbgrader.api.create_engine(url)
+    try:
+        if not inspect(engine).has_table("assignment"):
+            return False
+        with api.gradebook as gradebook:
+            return bool(gradebook.find_assignment(stage).notebooks)
+    except nbgrader.api.MissingEntry:
+        return False
+    except SQLAlchemyError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        where = url.render_as_string(hide_password=True)
+        raise NbgraderFailed(f"the gradebook {where} cannot be read: {reason}") from None
+    finally:
+        engine.dispose()
 
 
 def failed(call: Callable[..., Mapping[str, Any]], *arguments: Any) -> str | None:

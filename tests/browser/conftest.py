@@ -46,7 +46,8 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    # Half as many pixels again, so that pictures are sharp in a page.
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, device_scale_factor=1.5)
     context.set_default_timeout(SECONDS * 1000)
     yield context.new_page()
     context.close()
@@ -54,17 +55,17 @@ def page(browser: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def shoot() -> Callable[[Any, str], None]:
-    """Keep what a page, or a part of it, looks like."""
+    """Keep what a page, or a part of it, looks like; ``make pictures`` takes some of these for the docs."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    return lambda seen, name: seen.screenshot(path=str(SCREENSHOTS / f"{name}.png"))
+    return lambda seen, name, **part: seen.screenshot(path=str(SCREENSHOTS / f"{name}.png"), **part)
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., str]]:
-    """Start JupyterLab in a folder; returns its address."""
+    """Start JupyterLab, or Notebook 7, in a folder; returns its address."""
     running: list[subprocess.Popen[bytes]] = []
 
-    def start(folder: Path, environment: dict[str, str] | None = None) -> str:
+    def start(folder: Path, environment: dict[str, str] | None = None, app: str = "jupyterlab") -> str:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -73,7 +74,7 @@ def serve() -> Iterator[Callable[..., str]]:
             path = settings / "@jupyterlab" / f"{name}.jupyterlab-settings"
             path.parent.mkdir(parents=True)
             path.write_text(text, encoding="utf-8")
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--IdentityProvider.token="]
+        command = [sys.executable, "-m", app, "--no-browser", f"--port={port}", "--IdentityProvider.token="]
         command += ["--ServerApp.port_retries=0"]
         command += ["--allow-root"] if os.geteuid() == 0 else []
         variables = {**(environment or os.environ), "JUPYTERLAB_SETTINGS_DIR": str(settings)}
@@ -89,7 +90,7 @@ def serve() -> Iterator[Callable[..., str]]:
                 if running[-1].poll() is not None:
                     break
                 time.sleep(0.3)
-        pytest.fail(f"JupyterLab did not start:\n{(folder.parent / 'server.log').read_text()}")
+        pytest.fail(f"{app} did not start:\n{(folder.parent / 'server.log').read_text()}")
 
     yield start
     for process in running:

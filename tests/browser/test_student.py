@@ -6,11 +6,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 
 from dlcvgrade.markers import without_markers
-from dlcvgrade.notebooks import read_notebook
+from dlcvgrade.notebooks import make_cell, notebook_bytes, read_notebook
 
 ROOT = Path(__file__).parents[2]
 EXERCISE, FUNCTION = "a1/select_rows_by_mask", "select_rows_by_mask"
@@ -25,6 +26,23 @@ def work(tmp_path):
     return folder
 
 
+WRONG = """def compute_distances_no_loops(x_train, x_test):
+    a, b = x_test.flatten(1), x_train.flatten(1)
+    squares = (a**2).sum(1, keepdim=True) + (b**2).sum(1)
+    return squares - a @ b.T
+
+check("a1/knn_no_loops", compute_distances_no_loops);"""
+DISTANCES = {"wrong": WRONG, "right": WRONG.replace("squares - a @", "squares - 2 * a @")}
+
+
+def run_all(page, address):
+    """Open a notebook and run all of its cells."""
+    page.goto(address)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
 def solution() -> str:
     solved = read_notebook((ROOT / "solutions/a1/tensors.ipynb").read_bytes())
     (cell,) = (c for c in solved.cells if c.metadata.get("nbgrader", {}).get("grade_id") == FUNCTION)
@@ -33,12 +51,9 @@ def solution() -> str:
 
 def test_a_failing_check_turns_into_a_passing_one(page, serve, work, shoot):
     address = serve(work)
-    page.goto(f"{address}/lab/tree/tensors.ipynb")
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+    run_all(page, f"{address}/lab/tree/tensors.ipynb")
 
-    # Run everything: the first check says what is missing.
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    # The first check says what is missing.
     check = page.locator(".jp-CodeCell", has_text=f'check("{EXERCISE}"')
     check.get_by_text("is not written yet").first.wait_for()
     check.scroll_into_view_if_needed()
@@ -65,6 +80,32 @@ def test_a_failing_check_turns_into_a_passing_one(page, serve, work, shoot):
     dialog.wait_for()
     shoot(page, "student-3-validate")
     assert "fail" in dialog.inner_text().lower()
+
+
+def test_the_same_notebook_runs_in_notebook_7(page, serve, work, shoot):
+    address = serve(work, app="notebook")
+    run_all(page, f"{address}/notebooks/tensors.ipynb")
+    check = page.locator(".jp-CodeCell", has_text=f'check("{EXERCISE}"')
+    check.get_by_text("is not written yet").first.wait_for()
+    check.scroll_into_view_if_needed()
+    shoot(page, "student-4-notebook-7")
+
+
+def test_a_check_names_the_likely_mistake(page, serve, tmp_path, shoot):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    texts = {"start": "from dlcvkit import check", **DISTANCES}
+    cells = [make_cell("code", text, name) for name, text in texts.items()]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    (folder / "distances.ipynb").write_bytes(notebook_bytes(notebook))
+    page.set_viewport_size({"width": 1000, "height": 1000})
+    run_all(page, f"{serve(folder, app='notebook')}/notebooks/distances.ipynb")
+    wrong, right = (page.locator(".jp-CodeCell", has_text=text) for text in ("squares - a @", "squares - 2 * a @"))
+    wrong.get_by_text("the cross term lacks its factor 2").first.wait_for()
+    right.get_by_text("4 / 4").first.wait_for()
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+    top, bottom = wrong.bounding_box(), right.bounding_box()
+    shoot(page, "check", clip={**top, "height": bottom["y"] + bottom["height"] - top["y"]})
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 480), ("dark", 1280)])

@@ -20,6 +20,7 @@ THEIRS = {
     "Operation not permitted",
     "No assignment with ID 'a1' exists in the database",
     "alembic: command not found",
+    "database is locked",
 }
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from dlcvgrade.cells import read_cells
 from dlcvgrade.course import read_course
-from dlcvgrade.mutant_examination import examine
-from dlcvgrade.mutant_report import Gates, missed_gates
-from dlcvgrade.mutant_subjects import Subject, subjects
-from dlcvgrade.mutant_trials import check_trial
+from dlcvgrade.mutants.examination import examine
+from dlcvgrade.mutants.report import Gates, missed_gates
+from dlcvgrade.mutants.subjects import Subject, subjects
+from dlcvgrade.mutants.trials import check_trial
 from dlcvkit.checking import ComparedExercise, SavedAnswer, check_functions, exercises_of, stages
 from dlcvkit.checking.exercise import compare_tree
 

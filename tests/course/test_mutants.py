@@ -10,11 +10,11 @@ import pytest
 import torch
 from rich.console import Console
 
-from dlcvgrade.mutant_examination import examine, examine_all
-from dlcvgrade.mutant_report import Gates, missed_gates
-from dlcvgrade.mutant_subjects import SolvedNotebook, Subject, without_solution
-from dlcvgrade.mutant_trials import Verdict, run_trials
-from dlcvgrade.mutation import mutations, solution_lines
+from dlcvgrade.mutants.examination import examine, examine_all
+from dlcvgrade.mutants.mutation import mutations, solution_lines
+from dlcvgrade.mutants.report import Gates, missed_gates
+from dlcvgrade.mutants.subjects import SolvedNotebook, Subject, without_solution
+from dlcvgrade.mutants.trials import Verdict, run_trials
 from dlcvgrade.problems import CourseProblems
 from dlcvkit.checking import Case, Function, Hidden, Mistake, given, normal
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dlcvgrade.demo_class import students_of
+from dlcvgrade.demo.students import students_of
 from dlcvgrade.notebooks import make_cell, make_notebook, notebook_bytes, read_notebook
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "grading.py"

@@ -66,8 +66,11 @@ def test_the_demo_shows_the_first_stage_unless_told_which(dlcvgrade, toy_root, m
     with (toy_root / "course.toml").open("a") as course:
         course.write('\n[[stage]]\nname = "a2"\ntitle = "More"\ndue = 2027-02-26T23:59:00Z\nnotebooks = ["more"]\n')
     shown = []
-    monkeypatch.setattr(
-        "dlcvgrade.demo.run_demo", lambda course, out, stages: shown.extend(stage.name for stage in stages) or 1
-    )
+
+    def run_demo(course, out, stages):
+        shown.extend(stage.name for stage in stages)
+        return 1
+
+    monkeypatch.setattr("dlcvgrade.demo.course_loop.run_demo", run_demo)
     assert dlcvgrade("demo", *arguments, "--course", toy_root)[0] == 1
     assert shown == expected

@@ -6,9 +6,9 @@ import io
 import pytest
 from rich.console import Console
 
-from dlcvgrade.demo import run_demo, unexpected
-from dlcvgrade.demo_bugs import BUGS
-from dlcvgrade.demo_class import STUDENTS, students_of
+from dlcvgrade.demo.bugs import BUGS
+from dlcvgrade.demo.course_loop import run_demo, unexpected
+from dlcvgrade.demo.students import STUDENTS, students_of
 from dlcvgrade.problems import CourseProblems
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from dlcvgrade import cli
 from dlcvgrade.course import read_course
-from dlcvgrade.init_update import RECORD, plan
+from dlcvgrade.init.update import RECORD, plan
 from dlcvgrade.session import open_course
 
 CONFIG = Path(__file__).parents[2] / "nbgrader_config.py"

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Root = Annotated[Path, typer.Option("--course", help="The course's folder, with course.toml.", show_default="here")]
 RESULTS = "results"
 """Folder of a course that results are kept in when they go into its gradebook."""
+ROWS = 50
+"""Students in one table; a table of a thousand takes 30 MB to lay out, and its head is out of sight."""
 
 
 class Device(Enum):
@@ -105,7 +107,8 @@ def grade_command(
             grader, submissions, engine, folder=folder, recorder=recorder, forced=forced, on_result=progress.add
         )
     ordered = [batch.results[student] for student in sorted(batch.results)]
-    console.print(results_table(ordered))
+    for start in range(0, len(ordered), ROWS):
+        console.print(results_table(ordered[start : start + ROWS]))
     if batch.kept:
         console.print(f"unchanged   {batch.kept} of {len(submissions)} submissions were graded before")
     for level in sorted({result["isolation"]["level"] for result in ordered}):

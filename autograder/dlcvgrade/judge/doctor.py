@@ -12,9 +12,12 @@ from typing import Annotated
 
 import typer
 
-from dlcvgrade.course import Course, read_course
+from dlcvgrade.course import FILE, Course, read_course
 
-Root = Annotated[Path, typer.Option("--course", help="The course's folder, with course.toml.", show_default="here")]
+Root = Annotated[
+    Path | None,
+    typer.Option("--course", help="The course's folder, with course.toml.", show_default="here, if there is one"),
+]
 
 MIN_FREE_BYTES = 2**30
 NBGRADER = (0, 9, 6)
@@ -29,9 +32,11 @@ class Sign:
     is_well: bool = True
 
 
-def examine(course: Course) -> list[Sign]:
-    """Return what was found, in the order in which it matters."""
-    return [_sandbox(), _specs(course), _torch(), _nbgrader(), *_disk([course.root, Path(tempfile.gettempdir())])]
+def examine(course: Course | None) -> list[Sign]:
+    """Return what was found, in the order in which it matters; of the machine alone if there is no course yet."""
+    specs = _specs(course) if course else Sign("course", "none here; --course names one")
+    folders = [course.root if course else Path.cwd(), Path(tempfile.gettempdir())]
+    return [_sandbox(), specs, _torch(), _nbgrader(), *_disk(folders)]
 
 
 def _sandbox() -> Sign:
@@ -79,9 +84,10 @@ def _disk(folders: Sequence[Path]) -> list[Sign]:
     return signs
 
 
-def doctor_command(root: Root = Path(".")) -> None:
+def doctor_command(root: Root = None) -> None:
     """Say whether grading can be done safely here. Exit code 0: yes; 2: no."""
-    signs = examine(read_course(root))
+    here = Path(".")
+    signs = examine(read_course(root or here) if root or (here / FILE).exists() else None)
     for sign in signs:
         typer.echo(f"{'ok  ' if sign.is_well else 'FAIL'}  {sign.name:<9} {sign.found}")
     if not all(sign.is_well for sign in signs):

@@ -12,6 +12,7 @@ from zlib import crc32
 
 import torch
 
+from dlcvgrade.judge.causes import with_causes
 from dlcvgrade.judge.encoding import Undecodable, decode, encode
 from dlcvgrade.judge.frames import pack
 from dlcvgrade.judge.limits import Limits
@@ -135,7 +136,7 @@ class Judge:
             except Exception as error:  # the grader's own fault, whatever it is: it costs nobody points
                 finding = _reference_failed(error)
                 verdicts[exercise_id] = _found(exercise, finding)
-        return verdicts
+        return with_causes(verdicts, self.exercises, text)
 
     def _judge_one(self, exercise: Exercise, text: Text, seed: int, left: float) -> Verdict:
         inputs = _Inputs(exercise, exercise_seed(seed, exercise.id), self.device)
@@ -291,7 +292,7 @@ class _Reading:
             result = decode(header["case"], body)
             try:
                 placed = _moved(result, self._inputs.device)
-                outcomes = self._exercise.judge(self._inputs.on_device(number), placed)
+                outcomes = self._exercise.judge(self._inputs.on_device(number), placed, self._findings)
             except Exception as error:
                 return _reference_failed(error).in_case(name)
             if problem is not None:

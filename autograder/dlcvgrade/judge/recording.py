@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import nbgrader.api
-from nbgrader.api import Assignment, BaseCell, Grade, MissingEntry, Notebook, Student, SubmittedAssignment
+from nbgrader.api import Assignment, BaseCell, Grade, Notebook, Student, SubmittedAssignment
 from nbgrader.api import SubmittedNotebook as Written
 from nbgrader.apps.api import NbGraderAPI
 from nbgrader.utils import parse_utc
-from sqlalchemy import inspect, select
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import select
 
 from dlcvgrade.course import Course
 from dlcvgrade.judge.batch import Examiner
@@ -27,7 +25,7 @@ from dlcvgrade.judge.intake import IntakeFailed, read_time
 from dlcvgrade.judge.judged import stamp_of
 from dlcvgrade.judge.submissions import Submission
 from dlcvgrade.problems import NbgraderFailed
-from dlcvgrade.session import failed, open_course
+from dlcvgrade.session import failed, knows_stage, open_course
 
 Scores = dict[str, dict[str, float | None]]
 """Student to grade id to the points that the judge gave."""
@@ -65,28 +63,8 @@ class Recorder:
         self._times: dict[str, datetime | None] = {}
 
     def knows_stage(self) -> bool:
-        """Return whether the stage has been generated in the gradebook; none is created by asking.
-
-        Raises:
-            NbgraderFailed: If there is a gradebook and it cannot be read.
-        """
-        url = make_url(self._folders.db_url)
-        if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-            return False
-        engine = nbgrader.api.create_engine(url)
-        try:
-            if not inspect(engine).has_table("assignment"):
-                return False
-            with self._api.gradebook as gradebook:
-                return bool(gradebook.find_assignment(self._stage).notebooks)
-        except MissingEntry:
-            return False
-        except SQLAlchemyError as error:
-            reason = str(error.__cause__ or error).strip().splitlines()[0]
-            where = url.render_as_string(hide_password=True)
-            raise NbgraderFailed(f"the gradebook {where} cannot be read: {reason}") from None
-        finally:
-            engine.dispose()
+        """Return whether the stage has been generated in the gradebook; raises what ``session.knows_stage`` does."""
+        return knows_stage(self._api, self._stage)
 
     def __enter__(self) -> Recorder:
         """Open the books and read what is in them already.

@@ -14,8 +14,9 @@ from __future__ import annotations
 import ast
 import dis
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 
 from dlcvgrade.judge.python_text import python_cells
 from dlcvkit.checking import Exercise
@@ -66,6 +67,16 @@ class Text:
     trees: list[ast.Module] = field(default_factory=list)
     imported: dict[str, str] = field(default_factory=dict)
     tampering: list[tuple[str | None, str]] = field(default_factory=list)
+
+    @cached_property
+    def definitions(self) -> _Bindings:
+        """Name to the statements that may have bound it, when the last cell has run."""
+        return _definitions(self.trees)
+
+    @cached_property
+    def looked_up(self) -> Callable[[ast.stmt], frozenset[str]]:
+        """Give the names that a statement looks up in the notebook's namespace or among the builtins."""
+        return cache(_looked_up)
 
 
 def read_text(cells: Sequence[str], released: frozenset[str] = frozenset()) -> Text:
@@ -148,14 +159,18 @@ def find_tampering(exercise: Exercise, text: Text) -> str | None:
     """
     if not (exercise.forbidden or exercise.is_loop_free):
         return None
-    reached = {name for name, _ in _reachable(exercise.functions, _definitions(text))}
+    reached = reached_from(exercise.functions, text)
     return next((sign for home, sign in text.tampering if home is None or home in reached), None)
 
 
-def _definitions(text: Text) -> _Bindings:
-    """Return name to the statements that may have bound it, when the last cell has run."""
+def reached_from(functions: Sequence[str], text: Text) -> set[str]:
+    """Return the names that functions of a submission come to, directly or through others, their own included."""
+    return {name for name, _ in _reachable(functions, text)}
+
+
+def _definitions(trees: Sequence[ast.Module]) -> _Bindings:
     found: _Bindings = {}
-    for statement in (statement for tree in text.trees for statement in tree.body):
+    for statement in (statement for tree in trees for statement in tree.body):
         if isinstance(statement, _Definition):
             found[statement.name] = [statement]
             continue
@@ -177,10 +192,10 @@ def find_forbidden(exercise: Exercise, text: Text) -> str | None:
     if not exercise.forbidden:
         return None
     plain = exercise.forbidden - AUTOGRAD - TORCH_LAYERS
-    for _, definition in _reachable(exercise.functions, _definitions(text)):
+    for _, definition in _reachable(exercise.functions, text):
         own = dict(_imports([definition]))
         imported = {**text.imported, **own}
-        looked_up = _looked_up(definition)
+        looked_up = text.looked_up(definition)
         for node in ast.walk(definition):
             if not isinstance(node, ast.Name | ast.Attribute):
                 continue
@@ -224,8 +239,7 @@ def _imports(trees: Sequence[ast.AST]) -> Iterator[tuple[str, str]]:
                 yield from ((a.asname or a.name, f"{node.module}.{a.name}") for a in node.names)
 
 
-def _looked_up(statement: ast.stmt) -> set[str]:
-    """Return the names that a statement of a cell looks up in the notebook's namespace or among the builtins."""
+def _looked_up(statement: ast.stmt) -> frozenset[str]:
     waiting: list[types.CodeType] = [compile(ast.Module([statement], []), "<submission>", "exec", dont_inherit=True)]
     names = set()
     while waiting:
@@ -233,16 +247,16 @@ def _looked_up(statement: ast.stmt) -> set[str]:
         waiting += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
         loads = (i for i in dis.get_instructions(code) if i.opname.startswith("LOAD_"))
         names |= {str(i.argval) for i in loads if "GLOBAL" in i.opname or i.opname == "LOAD_NAME"}
-    return names
+    return frozenset(names)
 
 
-def _reachable(names: Sequence[str], definitions: _Bindings) -> Iterator[tuple[str, ast.stmt]]:
+def _reachable(names: Sequence[str], text: Text) -> Iterator[tuple[str, ast.stmt]]:
     waiting, seen = list(names), set()
     while waiting:
         name = waiting.pop(0)
         if name in seen:
             continue
         seen.add(name)
-        for statement in definitions.get(name, ()):
+        for statement in text.definitions.get(name, ()):
             yield name, statement
-            waiting += sorted(_looked_up(statement))
+            waiting += sorted(text.looked_up(statement))

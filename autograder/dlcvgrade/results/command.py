@@ -11,6 +11,7 @@ import typer
 
 from dlcvgrade.problems import CourseProblems, Problem
 
+Root = Annotated[Path, typer.Option("--course", help="The course's folder, with course.toml.", show_default="here")]
 Results = Annotated[Path, typer.Argument(help="The folder that `grade --json` wrote.", metavar="DIR")]
 
 
@@ -64,14 +65,25 @@ def export_command(
     pages: Annotated[
         Path | None, typer.Option("--pages", help="With --download: the folder that `feedback --out` wrote.")
     ] = None,
+    gradebook: Annotated[
+        bool,
+        typer.Option(
+            "--gradebook", help="Points of the course's gradebook: with those given by hand, less the penalty."
+        ),
+    ] = False,
+    root: Root = Path("."),
 ) -> None:
     """Write results as another system reads them. Exit code 2: someone was left out; the rest is written."""
-    from dlcvgrade.results.exporters import TABLES, gradescope_files, one_per_student, with_people
+    from dlcvgrade.results.exporters import TABLES, WITH_TOTALS, gradescope_files, one_per_student, with_people
     from dlcvgrade.results.reading import read_results
     from dlcvgrade.results.roster import read_roster
     from dlcvgrade.results.writing import write_file, write_files
 
-    if download is not None or pages is not None:
+    is_of_pages = download is not None or pages is not None
+    if gradebook and (is_of_pages or system.value not in WITH_TOTALS):
+        to = "pages" if is_of_pages else system.value
+        raise CourseProblems([Problem("--gradebook", f"is of no use to {to}; expected {' or '.join(WITH_TOTALS)}")])
+    if is_of_pages:
         _export_pages(results, system, out, roster, download, pages)
         return
     people = None if roster is None else read_roster(roster, system.value)
@@ -81,6 +93,12 @@ def export_command(
         _finish(f"{len(found)} results.json in {out}", problems)
         return
     unique, shared = one_per_student(found)
+    if gradebook:  # nbgrader takes a second to import
+        from dlcvgrade.course import read_course
+        from dlcvgrade.results.totals import read_totals, with_totals
+
+        unique, unwritten = with_totals(unique, read_totals(read_course(root), found[0].stage))
+        problems += unwritten
     entries, unknown = with_people(unique, people)
     problems += [*shared, *unknown]
     if not entries:

@@ -92,13 +92,13 @@ def moodle_csv(entries: Sequence[Entry]) -> str:
 
 
 def comment_lines(result: Result) -> list[str]:
-    """Return what a student is told, one line per exercise."""
+    """Return what a student is told: one line per exercise, and what else went into the points."""
     lines = []
     for exercise in result.exercises:
         start = f"{plain(exercise.name, 120)}: {wording.score(exercise.points, exercise.possible)}"
         words = [wording.VERDICTS[exercise.verdict], *(plain(text, LONGEST) for _, text in wording.lines(exercise))]
         lines.append(f"{start}, {'; '.join(words)}")
-    return lines
+    return [*lines, *result.remarks]
 
 
 def gradescope_json(result: Result) -> str:
@@ -146,6 +146,8 @@ TABLES: Mapping[str, Callable[[Sequence[Entry]], str]] = {
     "moodle": moodle_csv,
 }
 """Name of a system that takes one table to the exporter that makes it."""
+WITH_TOTALS = ("canvas", "moodle")
+"""Systems that may get the gradebook's points; `nbgrader export` writes nbgrader's own table of them."""
 
 
 def with_people(results: Sequence[Result], roster: Roster | None) -> tuple[list[Entry], list[Problem]]:

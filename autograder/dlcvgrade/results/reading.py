@@ -79,6 +79,7 @@ class Result:
         versions: Of the kit, torch and Python.
         submission: SHA-256 of what was handed in.
         seconds: Wall time of grading.
+        remarks: What else went into the points, where they are the gradebook's.
     """
 
     key: str
@@ -93,6 +94,7 @@ class Result:
     versions: Mapping[str, str]
     submission: str
     seconds: float
+    remarks: tuple[str, ...] = ()
 
     @property
     def undecided(self) -> list[ExerciseResult]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from dlcvgrade.attack_report_corpus import Place
+from dlcvgrade.attacks.corpus import Place
 from dlcvgrade.notebooks import make_cell
 
 REPORT = "application/vnd.dlcvkit.report+json"

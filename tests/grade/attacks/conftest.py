@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dlcvgrade.attack_report_trial import Ground
+from dlcvgrade.attacks.trial import Ground
 from dlcvgrade.judge.sandbox import isolation
 
 collect_ignore = ["course", "changes.py"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dlcvgrade.attack_report_corpus import CODE, Entry, families, read_corpus
+from dlcvgrade.attacks.corpus import CODE, Entry, families, read_corpus
 from dlcvgrade.problems import CourseProblems
 
 CORPUS = read_corpus(Path(__file__).parent)
@@ -62,7 +62,7 @@ def test_attack_that_fails_by_its_own_mistake_is_noticed(ground):
 
 
 def test_secret_that_gets_out_is_noticed(ground, monkeypatch):
-    monkeypatch.setattr("dlcvgrade.attack_report_trial.SECRET", "a1/predict_labels")
+    monkeypatch.setattr("dlcvgrade.attacks.trial.SECRET", "a1/predict_labels")
     assert "the result carries out what is secret" in ground.try_entry(QUIET).problems
 
 
@@ -133,7 +133,7 @@ def test_submission_that_changes_is_noticed(meddle):
 
 
 def test_process_that_is_left_is_noticed(meddle, monkeypatch):
-    monkeypatch.setattr("dlcvgrade.attack_report_trial._LINGER_SECONDS", 0.2)
+    monkeypatch.setattr("dlcvgrade.attacks.trial._LINGER_SECONDS", 0.2)
     left = []
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
     trial = meddle(lambda submission: left.append(subprocess.Popen(command)))
@@ -143,7 +143,7 @@ def test_process_that_is_left_is_noticed(meddle, monkeypatch):
 
 
 def _written(line: str) -> Entry:
-    from dlcvgrade.attack_report_corpus import _entry, tomllib
+    from dlcvgrade.attacks.corpus import _entry, tomllib
 
     return _entry("x", "y", tomllib.loads(f'tries = "x"\n{line}'), None)
 

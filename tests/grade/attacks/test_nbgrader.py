@@ -16,8 +16,8 @@ from nbconvert.exporters import HTMLExporter
 from nbgrader.server_extensions.formgrader.formgrader import FormgradeExtension
 from traitlets.config import Config
 
-from dlcvgrade.attack_report_corpus import ANSWER, Entry, read_corpus
-from dlcvgrade.attack_report_trial import descendants
+from dlcvgrade.attacks.corpus import ANSWER, Entry, read_corpus
+from dlcvgrade.attacks.trial import descendants
 from dlcvgrade.build import write_build
 from dlcvgrade.course import read_course
 from dlcvgrade.judge import bench

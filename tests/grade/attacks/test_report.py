@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from dlcvgrade import cli
-from dlcvgrade.attack_report import report_table, summary
-from dlcvgrade.attack_report_corpus import read_corpus
-from dlcvgrade.attack_report_stock import Stock
-from dlcvgrade.attack_report_trial import Trial
+from dlcvgrade.attacks.command import report_table, summary
+from dlcvgrade.attacks.corpus import read_corpus
+from dlcvgrade.attacks.stock import Stock
+from dlcvgrade.attacks.trial import Trial
 
 HERE = Path(__file__).parent
 GAINS = "[gains]\ntries = 'is right and calls it an attack'\nverdict = 'wrong'\nbody = 'RIGHT'\n"

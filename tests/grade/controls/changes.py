@@ -7,7 +7,7 @@ from copy import deepcopy
 
 from nbformat import NotebookNode
 
-from dlcvgrade.attack_report_corpus import CELLS, Place
+from dlcvgrade.attacks.corpus import CELLS, Place
 from dlcvgrade.notebooks import make_cell
 
 

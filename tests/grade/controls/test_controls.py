@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dlcvgrade.attack_report_corpus import read_corpus
+from dlcvgrade.attacks.corpus import read_corpus
 
 CORPUS = read_corpus(Path(__file__).parent)
 

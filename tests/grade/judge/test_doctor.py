@@ -64,3 +64,17 @@ def test_an_old_or_missing_nbgrader_is_found(run, monkeypatch):
 def test_a_full_disk_is_found(run, monkeypatch):
     monkeypatch.setattr(doctor, "MIN_FREE_BYTES", 2**80)
     assert run()[0] == 2
+
+
+def test_without_a_course_it_looks_at_the_machine(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["dlcvgrade", "doctor"])
+    with pytest.raises(SystemExit) as exited:
+        cli.main()
+    told = capsys.readouterr().out
+    assert exited.value.code in (0, None) and "course    none here" in told and "ok    sandbox" in told
+    # Where somebody names a course, it has to be one.
+    monkeypatch.setattr("sys.argv", ["dlcvgrade", "doctor", "--course", str(tmp_path)])
+    with pytest.raises(SystemExit) as exited:
+        cli.main()
+    assert exited.value.code == 2

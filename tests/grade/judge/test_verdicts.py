@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dlcvgrade.attack_report_trial import descendants
+from dlcvgrade.attacks.trial import descendants
 from dlcvgrade.judge.workers import Worker
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -107,8 +107,17 @@ class Exercise(ABC):
         return functions[0](*inputs.values())
 
     @abstractmethod
-    def judge(self, inputs: Inputs, result: Any) -> dict[str, Outcome]:
-        """Compare a result of ``run`` with what is expected; one outcome per quantity of ``points``."""
+    def judge(self, inputs: Inputs, result: Any, explained: Collection[str] = ()) -> dict[str, Outcome]:
+        """Compare a result of ``run`` with what is expected.
+
+        Args:
+            inputs: The inputs of a case.
+            result: What ``run`` returned for them.
+            explained: Quantities whose mistake is known from another case; for these no more is looked for.
+
+        Returns:
+            One outcome per quantity of ``points``.
+        """
 
     def with_hidden(self, cases: Sequence[Case], mistakes: Sequence[Mistake] = ()) -> Exercise:
         """Return the exercise with hidden cases and further mistakes appended."""
@@ -146,7 +155,7 @@ class ComparedExercise(Exercise):
             raise TypeError(f"the reference of {self.id} disagrees with its points: {expected.text}")
         return expected
 
-    def judge(self, inputs: Inputs, result: Any) -> dict[str, Outcome]:
+    def judge(self, inputs: Inputs, result: Any, explained: Collection[str] = ()) -> dict[str, Outcome]:
         """Compare every quantity with the reference's; a wrong one is diagnosed."""
         got = self.split(result)
         if isinstance(got, Finding):
@@ -156,7 +165,7 @@ class ComparedExercise(Exercise):
         outcomes: dict[str, Outcome] = {}
         for name in self.points:
             finding, error = compare_tree(name, got[name], expected[name], self.tolerance)
-            if finding is not None:
+            if finding is not None and name not in explained:
                 finding = self._explain(name, finding, got[name], expected, inputs, variants)
             outcomes[name] = finding, error
         return outcomes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ class Invariant(Exercise):
         if set(self.properties) != set(self.points):
             raise ValueError(f"properties {set(self.properties)} and points {set(self.points)} differ")
 
-    def judge(self, inputs: Inputs, result: Any) -> dict[str, Outcome]:
+    def judge(self, inputs: Inputs, result: Any, explained: Collection[str] = ()) -> dict[str, Outcome]:
         """Try every property; one that cannot cope with the result counts as not holding."""
         return {name: (self._find(name, inputs, result), None) for name in self.points}
 
@@ -99,7 +99,7 @@ class SavedAnswer(Exercise):
         """Return the tensors of the file, or a finding if there are none to be had."""
         return read_answer(Path(str(functions[0])), self.max_bytes)
 
-    def judge(self, inputs: Inputs, result: Any) -> dict[str, Outcome]:
+    def judge(self, inputs: Inputs, result: Any, explained: Collection[str] = ()) -> dict[str, Outcome]:
         """Evaluate the tensors; a file with the wrong names, shapes or values loses the points, not the check."""
         if isinstance(result, Finding):
             return dict.fromkeys(self.points, (result, None))

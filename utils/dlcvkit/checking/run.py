@@ -80,7 +80,7 @@ def _run_case(
     if problem is not None and not observation.lost:
         return problem
     try:
-        outcomes = exercise.judge(case.build(seed, device), observation.result)
+        outcomes = exercise.judge(case.build(seed, device), observation.result, findings)
     except Exception as error:
         kind = type(error).__name__
         text = messages.REFERENCE_FAILED.format(error=f"{kind}: {error}")

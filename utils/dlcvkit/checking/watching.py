@@ -108,6 +108,8 @@ class ForbiddenOps:
             self.used = f"autograd ({name})"
         elif self._is_forbidden(name):
             self.used = f"torch.{name}"
+        else:
+            self._function_mode.harmless.add(func)
 
     def _is_forbidden(self, name: str) -> bool:
         """Return whether an operation is forbidden, as itself, in place (``relu_``) or as the gradient of one."""
@@ -115,13 +117,15 @@ class ForbiddenOps:
         return name in self._ops or plain in self._ops
 
     def _note_op(self, func: Any) -> None:
-        name = _bare_name(func)
         if self.used is not None:
             return
+        name = _bare_name(func)
         if self._is_forbidden(name):
             self.used = f"torch.{name.lstrip('_')}"
         elif self._forbidden & TORCH_OPTIM:
             self.used = _optimiser_at_work(name)
+        else:
+            self._dispatch_mode.harmless.add(func)
 
 
 def _optimiser_at_work(name: str) -> str | None:
@@ -147,24 +151,32 @@ class _FunctionWatcher(TorchFunctionMode):
     def __init__(self, note: Callable[[Any, Mapping[str, Any]], None]) -> None:
         super().__init__()
         self._note = note
+        self.harmless: set[Any] = set()
+        """What need not be looked at again: a loop asks for the same few functions thousands of times."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self._note(func, kwargs or {})
-        return func(*args, **(kwargs or {}))
+        if kwargs:
+            self._note(func, kwargs)
+            return func(*args, **kwargs)
+        if func not in self.harmless:
+            self._note(func, {})
+        return func(*args)
 
 
 class _DispatchWatcher(TorchDispatchMode):
     def __init__(self, note: Callable[[Any], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._note = note
+        self.harmless: set[Any] = set()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # torch would import its compiler, seconds of it, to keep it away from this class
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self._note(func)
-        return func(*args, **(kwargs or {}))
+        if func not in self.harmless:
+            self._note(func)
+        return func(*args, **kwargs) if kwargs else func(*args)
 
 
 _FACTORIES = frozenset(

@@ -12,7 +12,7 @@ from typing import Any
 
 from dlcvgrade.cells import Cell, read_cells
 from dlcvgrade.course import Course
-from dlcvgrade.mutation import Mutation, mutations, solution_lines
+from dlcvgrade.mutants.mutation import Mutation, mutations, solution_lines
 from dlcvgrade.problems import CourseProblems, Problem
 from dlcvkit.checking import Exercise, Hidden, SpecsNotFound, exercises_of, load_hidden
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dlcvgrade.mutant_trials import Verdict
+from dlcvgrade.mutants.trials import Verdict
 
 
 @dataclass(frozen=True)

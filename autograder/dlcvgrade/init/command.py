@@ -84,8 +84,8 @@ def make_course(
     Raises:
         CourseProblems: If the folder is in use, or something that was given makes no sense.
     """
-    from dlcvgrade.init_files import IGNORED, course_text, gradebook_text, readme_text
-    from dlcvgrade.init_update import hash_of, kit_files, put, write_record
+    from dlcvgrade.init.files import IGNORED, course_text, gradebook_text, readme_text
+    from dlcvgrade.init.update import hash_of, kit_files, put, write_record
 
     folder = folder.resolve()
     name = name or folder.name
@@ -175,7 +175,7 @@ def _read_url(text: str, problems: list[Problem]) -> str:
 
 
 def _update(course: Course, keep: Sequence[str]) -> None:
-    from dlcvgrade.init_update import kit_files, unlisted, update
+    from dlcvgrade.init.update import kit_files, unlisted, update
 
     if course.kit.resolve() == course.root.resolve():
         raise CourseProblems([Problem(FILE, "names no kit; only a course made by dlcvgrade init is updated")])

@@ -15,8 +15,8 @@ from rich.table import Table
 from dlcvgrade.problems import CourseProblems, Problem
 
 if TYPE_CHECKING:
-    from dlcvgrade.attack_report_stock import Stock
-    from dlcvgrade.attack_report_trial import Trial
+    from dlcvgrade.attacks.stock import Stock
+    from dlcvgrade.attacks.trial import Trial
 
 CORPUS = Path("tests/grade/attacks")
 Root = Annotated[
@@ -34,9 +34,9 @@ def attack_report_command(
     nbgrader's own grading takes some ten seconds for each attack; it runs in a sandbox of its own.
     """
     # The judge imports torch, which --help and a wrong option need not wait for.
-    from dlcvgrade.attack_report_corpus import read_corpus
-    from dlcvgrade.attack_report_stock import StockGround
-    from dlcvgrade.attack_report_trial import Ground
+    from dlcvgrade.attacks.corpus import read_corpus
+    from dlcvgrade.attacks.stock import StockGround
+    from dlcvgrade.attacks.trial import Ground
     from dlcvgrade.judge.sandbox import isolation
 
     corpus = root / CORPUS

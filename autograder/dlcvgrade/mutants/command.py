@@ -20,8 +20,8 @@ def mutants_command(
     # Importing torch takes a second, which --help and a wrong option need not wait for.
     from rich.console import Console
 
-    from dlcvgrade.mutant_examination import examine_all
-    from dlcvgrade.mutant_subjects import subjects
+    from dlcvgrade.mutants.examination import examine_all
+    from dlcvgrade.mutants.subjects import subjects
 
     chosen = subjects(read_course(root), stage, exercise)
     raise typer.Exit(examine_all(chosen, Console(), jobs=jobs))

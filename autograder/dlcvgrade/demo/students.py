@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from nbformat import NotebookNode
 
-from dlcvgrade.demo_bugs import BUGS
+from dlcvgrade.demo.bugs import BUGS
 from dlcvgrade.markers import without_markers
 
 Solutions = Mapping[str, str]

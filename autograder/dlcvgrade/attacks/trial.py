@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dlcvgrade.attack_report_corpus import ANSWER, CODE, EXERCISES, STAGE, Entry, correct_notebook
+from dlcvgrade.attacks.corpus import ANSWER, CODE, EXERCISES, STAGE, Entry, correct_notebook
 from dlcvgrade.build import Built, build
 from dlcvgrade.course import Course, read_course
 from dlcvgrade.judge.batch import Grader

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from dlcvgrade.mutant_report import Checked, Gates, missed_gates, print_results
-from dlcvgrade.mutant_subjects import Subject
-from dlcvgrade.mutant_trials import Trial, Verdict, check_trial, mistake_trial, run_trials
+from dlcvgrade.mutants.report import Checked, Gates, missed_gates, print_results
+from dlcvgrade.mutants.subjects import Subject
+from dlcvgrade.mutants.trials import Trial, Verdict, check_trial, mistake_trial, run_trials
 from dlcvgrade.problems import CourseProblems, Problem
 from dlcvkit.checking import TORCH_LAYERS, SavedAnswer
 from dlcvkit.checking.watching import ForbiddenOps, HomelessTensors

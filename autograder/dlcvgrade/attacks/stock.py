@@ -14,8 +14,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlcvgrade.attack_report_corpus import STAGE, Entry
-from dlcvgrade.attack_report_trial import NEIGHBOUR, Ground
+from dlcvgrade.attacks.corpus import STAGE, Entry
+from dlcvgrade.attacks.trial import NEIGHBOUR, Ground
 from dlcvgrade.build import write_build
 from dlcvgrade.course import read_course
 from dlcvgrade.session import demand, open_api

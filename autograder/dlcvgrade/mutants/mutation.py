@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import ndiff
 
-from dlcvgrade.mutant_operators import Change, changes_of
+from dlcvgrade.mutants.operators import Change, changes_of
 
 # What is shown of a change: the smallest of these around it, so that a lone "1 -> 2" comes with its surroundings.
 _SHOWN = (ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.Call, ast.Subscript, ast.Lambda, ast.stmt)

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from dlcvgrade.build import SOLUTIONS, Built, build, write_files
 from dlcvgrade.course import Course, Stage
-from dlcvgrade.demo_answer import FILE, NOTEBOOK, train_answer
-from dlcvgrade.demo_class import Student, handed_in, students_of
+from dlcvgrade.demo.answer import FILE, NOTEBOOK, train_answer
+from dlcvgrade.demo.students import Student, handed_in, students_of
 from dlcvgrade.judge.batch import Grader
 from dlcvgrade.judge.bookkeeping import JudgeNotebook, JudgingFailed
 from dlcvgrade.judge.coordinator import Result, local_engine, run_batch

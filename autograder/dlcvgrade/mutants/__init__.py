@@ -1,0 +1,1 @@
+"""Wrong functions of every kind, to see that the checks notice them."""
