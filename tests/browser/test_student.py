@@ -96,7 +96,8 @@ def test_a_check_names_the_likely_mistake(page, serve, tmp_path, shoot):
     folder.mkdir()
     texts = {"start": "from dlcvkit import check", **DISTANCES}
     cells = [make_cell("code", text, name) for name, text in texts.items()]
-    notebook = nbformat.v4.new_notebook(cells=cells)
+    kernel = {"name": "python3", "display_name": "Python 3"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
     (folder / "distances.ipynb").write_bytes(notebook_bytes(notebook))
     page.set_viewport_size({"width": 1000, "height": 1000})
     run_all(page, f"{serve(folder, app='notebook')}/notebooks/distances.ipynb")
