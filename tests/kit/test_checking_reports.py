@@ -82,9 +82,11 @@ def test_a_problem_is_told_once_and_not_per_quantity():
     def stub(W, X, y, reg):
         raise NotImplementedError
 
-    text = as_text(check_functions(LOSS, [stub]))
+    report = check_functions(LOSS, [stub])
+    text = as_text(report)
     assert text.count("loss is not written yet") == 1
     assert text.splitlines()[0] == "t/loss   0 / 3.5"
+    assert "<code></code>" not in as_html(report)
 
 
 def raises_script(x):

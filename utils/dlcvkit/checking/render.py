@@ -128,9 +128,10 @@ def _badge(text: str, colour: str) -> str:
 def _html_row(status: str, score: str, name: str, content: str) -> str:
     colour = _PASS if status == "pass" else _FAIL
     mark = "✓" if status == "pass" else "✗"
+    named = f'<td style="{_CELL}"><code>{escape(name)}</code></td>' if name else ""
     return (
         f'<tr style="background:none"><td style="{_CELL};white-space:nowrap">{_badge(f"{mark} {status}", colour)}</td>'
-        f'<td style="{_CELL}">{score}</td><td style="{_CELL}"><code>{escape(name)}</code></td>'
+        f'<td style="{_CELL}">{score}</td>{named}'
         f'<td style="{_CELL};{_ANY_WIDTH}">{content}</td></tr>'
     )
 
