@@ -25,15 +25,18 @@ def with_causes(verdicts: Mapping[str, Verdict], exercises: Mapping[str, Exercis
         exercises: Id to exercise.
         text: The notebook.
     """
-    wrong = {name for i, verdict in verdicts.items() for name in _wrong_functions(exercises[i], verdict)}
+    homes = {name: exercises[i].functions for i, v in verdicts.items() for name in _wrong_functions(exercises[i], v)}
+    wrong = homes.keys()
+    # What calls no other wrong function is where to begin.
+    first = {name for name, home in homes.items() if not wrong & reached_from([name], text) - set(home)}
     told = dict(verdicts)
     for i, verdict in verdicts.items():
         if verdict.verdict in _OWN_FAULT or not wrong:
             continue
         functions = exercises[i].functions
-        called = sorted(wrong & reached_from(functions, text) - set(functions))
+        called = wrong & reached_from(functions, text) - set(functions)
         if called:
-            note = CALLS.format(names=messages.listing(called))
+            note = CALLS.format(names=messages.listing(sorted(called & first or called)))
             told[i] = replace(verdict, report=replace(verdict.report, notes=(*verdict.report.notes, note)))
     return told
 

@@ -75,3 +75,24 @@ def test_of_a_pair_the_half_that_is_right_is_not_blamed(wrong, called, names):
     told = with_causes(verdicts, exercises, read_text([TEXT.replace("CALLED", called)]))
     assert list(told[NET].report.notes) == ([CALLS.format(names=names)] if names else [])
     assert told[AFFINE] is verdicts[AFFINE]
+
+
+def test_of_a_chain_the_first_link_is_named():
+    names = ("a2/affine", "a2/relu", "a2/gelu")
+    exercises = {name: find_exercise(name) for name in names}
+    text = """\
+def affine_forward(x, w, b): ...
+def affine_backward(dout, cache): ...
+def relu_forward(x): return affine_forward(x, x, x)
+def relu_backward(dout, cache): ...
+def gelu_forward(x): return relu_forward(x)
+def gelu_backward(dout, cache): ...
+"""
+    verdicts = {name: verdict(exercise, "out") for name, exercise in exercises.items()}
+    told = with_causes(verdicts, exercises, read_text([text]))
+    note = CALLS.format(names="affine_forward")
+    assert [list(told[name].report.notes) for name in names] == [[], [note], [note]]
+    # Two that call each other are both named to a third.
+    text = text.replace("affine_forward(x, w, b): ...", "affine_forward(x, w, b): return relu_forward(x)")
+    told = with_causes(verdicts, exercises, read_text([text]))
+    assert list(told[names[2]].report.notes) == [CALLS.format(names="affine_forward and relu_forward")]
