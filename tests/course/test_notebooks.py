@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import nbformat
@@ -18,10 +17,11 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = [f"{stage.name}/{name}" for stage in read_course(ROOT).stages for name in stage.notebooks]
 REPORT = "application/vnd.dlcvkit.report+json"
 FULL_SECONDS = 120
+"""What a solved notebook may take on two processors; measured in processor time, which others' work does not change."""
 
 
 def run(source: Path, folder: Path, threads: str = "1", **environment: str) -> tuple[nbformat.NotebookNode, float]:
-    """Execute a notebook in ``folder`` with no data but what the kit ships."""
+    """Execute a notebook in ``folder`` with no data but what the kit ships; return it and its processor time."""
     notebook = nbformat.read(source, as_version=4)
     settings = {
         **os.environ,
@@ -36,9 +36,10 @@ def run(source: Path, folder: Path, threads: str = "1", **environment: str) -> t
         resources={"metadata": {"path": str(folder)}},
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
     )
-    start = time.perf_counter()
+    before = os.times()
     client.execute(env={**settings, **environment})
-    return notebook, time.perf_counter() - start
+    after = os.times()
+    return notebook, sum(after[2:4]) - sum(before[2:4])
 
 
 def reports(notebook: nbformat.NotebookNode, *, is_hidden: bool) -> dict[str, dict]:
@@ -81,7 +82,7 @@ def test_a_solved_notebook_runs_in_fast_mode_and_earns_all_points(name, tmp_path
 def test_a_solved_notebook_runs_at_full_length_in_time(name, tmp_path):
     notebook, seconds = run(ROOT / "solutions" / f"{name}.ipynb", tmp_path, threads="2", DLCVKIT_FAST="0")
     assert complaints(notebook, exercises_in(name)) == []
-    assert seconds <= FULL_SECONDS
+    assert 0 < seconds <= 2 * FULL_SECONDS
 
 
 def test_a_wrong_solution_is_noticed(tmp_path):

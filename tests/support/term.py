@@ -73,11 +73,12 @@ def make_exchange(folder: Path) -> Path:
 def make_course(tmp_path: Path, exchange: Path, *options: str) -> Place:
     """Make a private course of one notebook, from a kit that has it; ``options`` are those of ``dlcvgrade init``."""
     kit = tmp_path / "kit"
-    for name in (f"solutions/{STAGE}/{NOTEBOOK}.py", f"autograder/specs/{STAGE}/{NOTEBOOK}.py"):
-        (kit / name).parent.mkdir(parents=True)
-        shutil.copy(ROOT / name, kit / name)
+    source = f"solutions/{STAGE}/{NOTEBOOK}.py"
+    (kit / source).parent.mkdir(parents=True)
+    shutil.copy(ROOT / source, kit / source)
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "utils/dlcvkit", kit / "utils/dlcvkit", ignore=ignored)
+    for name in (f"autograder/specs/{STAGE}/{NOTEBOOK}", "utils/dlcvkit"):
+        shutil.copytree(ROOT / name, kit / name, ignore=ignored)
     for name in ("nbgrader_config.py", "constraints.txt", "data_download.sh", "LICENSE"):
         shutil.copy(ROOT / name, kit / name)
     whole = read_course(ROOT)
