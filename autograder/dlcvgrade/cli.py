@@ -16,6 +16,7 @@ from dlcvgrade.judge.command import grade_command
 from dlcvgrade.judge.doctor import doctor_command
 from dlcvgrade.judge.replay import replay_command
 from dlcvgrade.mutants.command import mutants_command
+from dlcvgrade.options import Root
 from dlcvgrade.problems import CourseProblems, NbgraderFailed
 from dlcvgrade.results.command import export_command, feedback_command
 from dlcvgrade.similarity.command import similarity_command
@@ -26,8 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Build a course from its solved notebooks, release it to students, and grade what they hand in.",
 )
-
-Root = Annotated[Path, typer.Option("--course", help="The course's folder, with course.toml.", show_default="here")]
 
 
 @app.command("build")

@@ -89,6 +89,8 @@ def test_the_same_notebook_runs_in_notebook_7(page, serve, work, shoot):
     check.get_by_text("is not written yet").first.wait_for()
     check.scroll_into_view_if_needed()
     shoot(page, "student-4-notebook-7")
+    assert "0 / 2" in check.inner_text()
+    assert page.get_by_role("button", name="Validate").first.is_visible()
 
 
 def test_a_check_names_the_likely_mistake(page, serve, tmp_path, shoot):

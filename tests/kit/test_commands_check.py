@@ -112,7 +112,7 @@ def test_a_cell_without_end_is_named(command, save, correct):
     assert "cell 5 ran longer than 2 s and was stopped" in out
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks the process up in /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="looks the process up in /proc, which Linux alone has")
 def test_an_endless_loop_ends_with_the_command(save, correct, tmp_path):
     """Killed outright, the command cannot stop what it has started."""
     pid = f"import os, pathlib\n    pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))"
@@ -134,7 +134,9 @@ def wait_for(condition, seconds=60):
     return value
 
 
-@pytest.mark.skipif(sys.platform != "linux" or torch.cuda.is_available(), reason="there is no limit there")
+@pytest.mark.skipif(
+    sys.platform != "linux" or torch.cuda.is_available(), reason="memory is limited on Linux without a GPU only"
+)
 def test_memory_is_limited(command, save, correct):
     correct[3] = correct[3].replace("return x.clamp", "torch.ones(2**33)\n    return x.clamp")
     save(correct)

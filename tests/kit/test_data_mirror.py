@@ -12,7 +12,9 @@ HERE = Path(__file__).parent
 MIRROR = HERE.parents[1].parent / "shared" / "mirror"
 MANIFEST = str(HERE / "test_data_mirror.toml")
 
-pytestmark = pytest.mark.skipif(not MIRROR.is_dir(), reason="there is no ../shared/mirror with real images")
+pytestmark = pytest.mark.skipif(
+    not MIRROR.is_dir(), reason="wants official files in ../shared/mirror; the others use small archives"
+)
 
 
 @pytest.fixture(scope="module")

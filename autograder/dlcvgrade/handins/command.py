@@ -14,13 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from dlcvgrade.course import read_course
+from dlcvgrade.options import Root
 from dlcvgrade.problems import CourseProblems, Problem
 from dlcvgrade.results.plain import plain
 
 if TYPE_CHECKING:
     from dlcvgrade.handins.taking import Row
-
-Root = Annotated[Path, typer.Option("--course", help="The course's folder, with course.toml.", show_default="here")]
 
 
 class Platform(Enum):

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from dlcvgrade.course import Course, read_course
+from dlcvgrade.options import Root
 from dlcvgrade.problems import NbgraderFailed
 from dlcvgrade.results.plain import plain
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from dlcvgrade.judge.coordinator import Engine
     from dlcvgrade.judge.recording import Recorder
 
-Root = Annotated[Path, typer.Option("--course", help="The course's folder, with course.toml.", show_default="here")]
 RESULTS = "results"
 """Folder of a course that results are kept in when they go into its gradebook."""
 ROWS = 50

@@ -86,8 +86,9 @@ def _disk(folders: Sequence[Path]) -> list[Sign]:
 
 def doctor_command(root: Root = None) -> None:
     """Say whether grading can be done safely here. Exit code 0: yes; 2: no."""
-    here = Path(".")
-    signs = examine(read_course(root or here) if root or (here / FILE).exists() else None)
+    if root is None and Path(FILE).exists():
+        root = Path(".")
+    signs = examine(None if root is None else read_course(root))
     for sign in signs:
         typer.echo(f"{'ok  ' if sign.is_well else 'FAIL'}  {sign.name:<9} {sign.found}")
     if not all(sign.is_well for sign in signs):

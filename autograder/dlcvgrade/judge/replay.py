@@ -10,9 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from dlcvgrade.course import read_course
+from dlcvgrade.options import Root
 from dlcvgrade.problems import CourseProblems, Problem
-
-Root = Annotated[Path, typer.Option("--course", help="The course's folder, with course.toml.", show_default="here")]
 
 
 def _read(path: Path, exercise: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
+from dlcvgrade.options import Root
 from dlcvgrade.problems import CourseProblems, Problem
 
-Root = Annotated[Path, typer.Option("--course", help="The course's folder, with course.toml.", show_default="here")]
 Results = Annotated[Path, typer.Argument(help="The folder that `grade --json` wrote.", metavar="DIR")]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dlcvgrade.course import read_course
+from dlcvgrade.options import Root
 
 
 def similarity_command(
@@ -23,7 +24,7 @@ def similarity_command(
         typer.Option("--at-least", min=0, max=1, help="Share of a student's code from which pairs are told."),
     ] = 0.5,
     most: Annotated[int, typer.Option("--most", min=1, help="Pairs to show, the most striking ones.")] = 50,
-    root: Annotated[Path, typer.Option("--course", help="The course's folder, with course.toml.")] = Path("."),
+    root: Root = Path("."),
 ) -> None:
     """Find submissions with much code in common, as an HTML report: evidence to read, not a verdict.
 
